@@ -1,0 +1,32 @@
+"""Knowledge distillation from scratch in NumPy and CuPy, every derivative written by hand.
+
+The README shows how to use it from Python; docs/mathematics.md derives what it computes.
+"""
+
+from nkd.backend import Backend, choose
+from nkd.data import Dataset, load_classification, load_regression, validation_split
+from nkd.distillation import Classification, Regression, Run, Settings, Training, pairs
+from nkd.errors import UserError
+from nkd.network import MLP
+from nkd.statistics import PairedDifference, paired_difference
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MLP",
+    "Backend",
+    "Classification",
+    "Dataset",
+    "PairedDifference",
+    "Regression",
+    "Run",
+    "Settings",
+    "Training",
+    "UserError",
+    "choose",
+    "load_classification",
+    "load_regression",
+    "paired_difference",
+    "pairs",
+    "validation_split",
+]

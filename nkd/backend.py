@@ -1,0 +1,135 @@
+"""Where the arrays live: NumPy on the CPU, or CuPy on a GPU.
+
+This is the one place that decides. Everything else computes with `backend.xp`, the array
+namespace (`numpy` or `cupy`), in functions that both have; what the two do differently is a
+method here.
+"""
+
+import math
+import platform
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from nkd.errors import UserError
+
+Array = Any
+"""A NumPy or CuPy array: CuPy is optional, so no type can name both."""
+
+NAMES = ("auto", "numpy", "cupy")
+
+
+class Backend:
+    """An array namespace and the few operations that differ between devices (here: NumPy)."""
+
+    name = "numpy"
+    xp: ModuleType = np
+
+    def device(self) -> str:
+        """The device in words, for reports."""
+        return platform.processor() or platform.machine()
+
+    def asarray(self, values: Array, dtype: Any = None) -> Array:
+        """`values` on the device; no copy where they are there already with that dtype."""
+        return self.xp.asarray(values, dtype=dtype)
+
+    def to_numpy(self, values: Array) -> np.ndarray:
+        """`values` as a NumPy array on the host."""
+        return np.asarray(values)
+
+    def take(self, table: Array, rows: Array, out: Array) -> None:
+        """out = table[rows], the gather of a batch. `rows` must be valid: nothing checks them."""
+        # With the default mode, "raise", NumPy gathers into a buffer of its own first.
+        np.take(table, rows, axis=0, out=out, mode="clip")
+
+    def synchronize(self) -> None:
+        """Return when everything that was asked of the device is done (needed to time it)."""
+
+    def buffer(self, replicas: Sequence[int], columns: int, dtype: Any) -> "Buffer":
+        """Memory for an array (*replicas, B, columns) of which B changes."""
+        return Buffer(self.xp, replicas, columns, dtype)
+
+
+class CupyBackend(Backend):
+    """CuPy on an NVIDIA GPU.
+
+    Raises:
+        UserError: CuPy is missing, or finds no GPU that it can use.
+    """
+
+    name = "cupy"
+
+    def __init__(self) -> None:
+        try:
+            import cupy
+        except ImportError:
+            raise UserError(
+                "--backend cupy: CuPy is not installed; install it for your CUDA version with "
+                "pip install 'nkd[cuda12]' or 'nkd[cuda13]', or use --backend numpy"
+            ) from None
+        try:
+            cupy.arange(2).sum()
+        except Exception as error:  # noqa: BLE001 - driver, device or library: any can be missing
+            reason = str(error).strip().splitlines()
+            raise UserError(
+                f"--backend cupy: CuPy {cupy.__version__} finds no usable GPU "
+                f"({reason[0] if reason else type(error).__name__}); "
+                "install the NVIDIA driver, or use --backend numpy"
+            ) from None
+        self.xp = cupy
+
+    def device(self) -> str:
+        properties = self.xp.cuda.runtime.getDeviceProperties(self.xp.cuda.Device().id)
+        return properties["name"].decode()
+
+    def to_numpy(self, values: Array) -> np.ndarray:
+        return self.xp.asnumpy(values)
+
+    def take(self, table: Array, rows: Array, out: Array) -> None:
+        self.xp.take(table, rows, axis=0, out=out)
+
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
+
+class Buffer:
+    """Memory for an array (*replicas, B, columns) of which B changes: a short last batch, say.
+
+    It is allocated for the largest B that was asked for; smaller ones use its beginning, so
+    each array is contiguous, and asking for the same B again gives the same memory.
+    """
+
+    def __init__(self, xp: ModuleType, replicas: Sequence[int], columns: int, dtype: Any) -> None:
+        self.xp, self.replicas, self.columns = xp, tuple(replicas), columns
+        self.memory = xp.empty(0, dtype)
+
+    def rows(self, batch: int) -> Array:
+        """The array (*replicas, batch, columns); its contents are whatever was there."""
+        size = math.prod(self.replicas) * batch * self.columns
+        if self.memory.size < size:
+            self.memory = self.xp.empty(size, self.memory.dtype)
+        return self.memory[:size].reshape(*self.replicas, batch, self.columns)
+
+
+NUMPY = Backend()
+"""The NumPy backend, which is always there."""
+
+
+def choose(name: str = "auto") -> Backend:
+    """The backend of that name; "auto" takes the GPU if CuPy finds one, and NumPy otherwise.
+
+    Raises:
+        UserError: the name is unknown, or "cupy" was asked for and cannot be used.
+    """
+    if name not in NAMES:
+        raise UserError(f"--backend {name}: choose one of {', '.join(NAMES)}")
+    if name == "numpy":
+        return NUMPY
+    try:
+        return CupyBackend()
+    except UserError:
+        if name == "cupy":
+            raise
+        return NUMPY

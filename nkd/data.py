@@ -1,0 +1,522 @@
+"""The data sets: MNIST, California Housing, their embedded stand-ins; splitting, ordering.
+
+Real data come from a folder that the user names (`data_dir`, or the environment variable
+NKD_DATA_DIR), else from the user's cache, else from their standard loaders, and are verified by
+SHA-256 wherever they come from. Nothing in a named folder is ever unpickled. Only "auto" without
+a named folder may end with an embedded stand-in, and then `Dataset.notice` says so.
+"""
+
+import gzip
+import hashlib
+import math
+import os
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+import warnings
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from http.client import HTTPException
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from nkd.errors import UserError
+from nkd.random_streams import Purpose, random_stream
+
+# The canonical four files, as registered in tensorflow_datasets.
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte.gz": (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
+    ),
+}
+CALIFORNIA_FILE = "cal_housing.data"
+CALIFORNIA_ROWS = 20_640
+# Of numbers, not of text: copies of the file differ in their line ends.
+CALIFORNIA_SHA256 = "a2f4f55ff91c67e60391318ea4d61d247d09f8fef119ec6f44a1eb727d7f1f7b"
+CALIFORNIA_DERIVED_SHA256 = "9b9082ab86651a01d663a8e4a70ea14c0b41d0b2bd693bccd3221dcd111e15ca"
+
+SPLIT_SEED = 0
+TEST_FRACTION = 0.2
+PROBE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training and test rows of one problem, as they are stored.
+
+    Attributes:
+        name: "mnist", "digits", "california" or "friedman".
+        title: The name for people.
+        x_train: (N, I); uint8 pixels (classification) or float32 standardised features
+            (regression).
+        y_train: (N,) int64 labels, or (N, 1) float32 targets in units of `unit`.
+        x_test: (M, I), like `x_train`.
+        y_test: (M,) or (M, 1), like `y_train`.
+        input_scale: What a stored input is multiplied with to give the network's input.
+        feature_mean: (I,) float64 means of the training rows; None for classification.
+        feature_deviation: (I,) float64 standard deviations of the training rows; None for
+            classification.
+        unit: Unit of the targets; "" if they have none.
+        noise_floor: The RMSE on fresh rows that no model can beat, where it is known.
+        notice: One line to show to the user if a stand-in was taken unasked; "" otherwise.
+    """
+
+    name: str
+    title: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    input_scale: float = 1.0
+    feature_mean: np.ndarray | None = None
+    feature_deviation: np.ndarray | None = None
+    unit: str = ""
+    noise_floor: float | None = None
+    notice: str = ""
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether these are embedded data in place of the real ones."""
+        return self.name in ("digits", "friedman")
+
+
+def load_classification(
+    dataset: Literal["auto", "mnist", "digits"] = "auto", data_dir: Path | str | None = None
+) -> Dataset:
+    """MNIST (60,000 and 10,000 rows of 784 pixels), or the digits of scikit-learn.
+
+    Args:
+        dataset: "auto" takes MNIST, or the digits with a notice if MNIST cannot be had and no
+            folder was named.
+        data_dir: Folder that holds the four canonical IDX files; NKD_DATA_DIR if None.
+
+    Raises:
+        UserError: The data asked for are missing, damaged or out of reach.
+    """
+    if dataset == "digits":
+        return _digits()
+    return _load_real(dataset, data_dir, "mnist", _read_mnist, _fetch_mnist, _digits)
+
+
+def load_regression(
+    dataset: Literal["auto", "california", "friedman"] = "auto", data_dir: Path | str | None = None
+) -> Dataset:
+    """California Housing (16,512 and 4,128 rows of 8 features), or Friedman #1.
+
+    Args:
+        dataset: "auto" takes California Housing, or Friedman #1 with a notice if it cannot be
+            had and no folder was named.
+        data_dir: Folder that holds `cal_housing.data`; NKD_DATA_DIR if None.
+
+    Raises:
+        UserError: The data asked for are missing, damaged or out of reach.
+    """
+    if dataset == "friedman":
+        return _friedman()
+    return _load_real(
+        dataset, data_dir, "california", _read_california, _fetch_california, _friedman
+    )
+
+
+def validation_split(dataset: Dataset, fraction: float = 1 / 6) -> Dataset:
+    """The training rows alone, split anew: whatever is tuned is tuned on these.
+
+    Args:
+        dataset: Its test rows are dropped.
+        fraction: Share of the training rows that become the new "test" rows.
+
+    Returns:
+        The split data; regression features are standardised with the new training rows.
+    """
+    training, validation = _random_split(len(dataset.x_train), fraction)
+    x, y = dataset.x_train, dataset.y_train
+    split = replace(
+        dataset,
+        title=f"{dataset.title}, validation split of the training rows",
+        x_train=x[training],
+        y_train=y[training],
+        x_test=x[validation],
+        y_test=y[validation],
+    )
+    if dataset.feature_mean is None or dataset.feature_deviation is None:
+        return split
+    original = x.astype(np.float64) * dataset.feature_deviation + dataset.feature_mean
+    return _with_standardised(split, original[training], original[validation])
+
+
+def standardise(
+    train: np.ndarray, test: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Shift and scale both by the statistics of the training rows alone.
+
+    A feature that is constant in the training rows keeps its scale (deviation 1).
+
+    Args:
+        train: (N, I) features.
+        test: (M, I) features.
+
+    Returns:
+        Standardised train and test, float32; mean and standard deviation, (I,) float64.
+    """
+    train, test = train.astype(np.float64), test.astype(np.float64)
+    mean = train.mean(axis=0)
+    constant = train.max(axis=0) == train.min(axis=0)
+    deviation = np.where(constant, 1.0, train.std(axis=0))
+    scaled_train = ((train - mean) / deviation).astype(np.float32)
+    scaled_test = ((test - mean) / deviation).astype(np.float32)
+    return scaled_train, scaled_test, mean, deviation
+
+
+def batch_orders(seeds: Sequence[int], rows: int, epochs: int) -> Iterator[np.ndarray]:
+    """The order in which each seed visits the training rows, epoch by epoch.
+
+    Yields:
+        Per epoch (S, N) intp; row s is a permutation of range(rows), which depends on seed s
+        and the epoch only.
+    """
+    streams = [random_stream(seed, Purpose.BATCH_ORDER) for seed in seeds]
+    for _ in range(epochs):
+        yield np.stack([stream.permutation(rows) for stream in streams], dtype=np.intp)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The unsigned bytes of a gzipped IDX file, in the shape that its header gives, read-only.
+
+    Raises:
+        UserError: The file cannot be read or unpacked, or its header or size is wrong.
+
+    Source: "The IDX file format", LeCun, Cortes, Burges, The MNIST database.
+    """
+    try:
+        content = gzip.decompress(_read_bytes(path))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} is truncated or no gzip file ({_one_line(error)}): get a fresh copy"
+        ) from error
+    dimensions = content[3] if content[:3] == b"\x00\x00\x08" and len(content) > 3 else 0
+    start = 4 + 4 * dimensions
+    if dimensions not in (1, 3) or len(content) < start:
+        raise UserError(f"{path} has no IDX header for unsigned bytes: get a fresh copy")
+    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4))
+    if len(content) - start != math.prod(shape):
+        raise UserError(
+            f"{path} holds {len(content) - start} bytes after its header, which announces "
+            f"{math.prod(shape)}: get a fresh copy"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def check_digit_images(images: np.ndarray, labels: np.ndarray, rows: int, source: Path) -> None:
+    """Check that there are `rows` images of 28 by 28 pixels with labels from 0 to 9.
+
+    Raises:
+        UserError: They are not; `source` says where they were read.
+    """
+    if images.shape != (rows, 28, 28) or labels.shape != (rows,):
+        raise UserError(
+            f"{source} gives images {images.shape} and labels {labels.shape} instead of "
+            f"({rows}, 28, 28) and ({rows},): get a fresh copy"
+        )
+    if not np.isin(labels, range(10)).all():
+        raise UserError(f"{source} holds labels outside 0 to 9: get a fresh copy")
+
+
+def source_answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
+    """Whether a web server answers for `url` within `seconds`, looking up its name included."""
+    answered = threading.Event()
+
+    def probe() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            with urllib.request.urlopen(request, timeout=seconds):
+                answered.set()
+        except urllib.error.HTTPError as error:
+            # The standard loaders retry server errors for minutes; any other status is theirs.
+            with error:
+                if error.code < 500:
+                    answered.set()
+        except (OSError, HTTPException):
+            pass
+
+    # No timeout bounds the name lookup; a daemon thread can be left behind.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answered.is_set()
+
+
+def _load_real(
+    dataset: str,
+    data_dir: Path | str | None,
+    name: str,
+    read: Callable[[Path], Dataset],
+    fetch: Callable[[], Dataset],
+    stand_in: Callable[[], Dataset],
+) -> Dataset:
+    """Read the data from the named folder, else fetch them; "auto" may fall back if not named."""
+    if dataset not in ("auto", name):
+        raise UserError(f"there is no data set {dataset!r} here: ask for 'auto' or {name!r}")
+    folder = data_dir if data_dir is not None else os.environ.get("NKD_DATA_DIR") or None
+    if folder is not None:
+        return read(Path(os.path.expanduser(folder)))
+    try:
+        return fetch()
+    except UserError as error:
+        if dataset == name:
+            raise
+        substitute = stand_in()
+        notice = f"NOT THE REAL DATA: {error}. Until then every number is of {substitute.title}."
+        return replace(substitute, notice=notice)
+
+
+def _read_mnist(folder: Path) -> Dataset:
+    _require_files(folder, MNIST_SHA256)
+    for name, digest in MNIST_SHA256.items():
+        if hashlib.sha256(_read_bytes(folder / name)).hexdigest() != digest:
+            raise UserError(
+                f"{folder / name} is damaged or not the canonical file (its SHA-256 differs): "
+                "get a fresh copy"
+            )
+    x_train, y_train = _read_digit_images(folder, "train", 60_000)
+    x_test, y_test = _read_digit_images(folder, "t10k", 10_000)
+    return Dataset("mnist", "MNIST", x_train, y_train, x_test, y_test, input_scale=1 / 255)
+
+
+def _read_digit_images(folder: Path, part: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    images = read_idx(folder / f"{part}-images-idx3-ubyte.gz")
+    labels = read_idx(folder / f"{part}-labels-idx1-ubyte.gz")
+    check_digit_images(images, labels, rows, folder)
+    return images.reshape(rows, 784), labels.astype(np.int64)
+
+
+def _fetch_mnist() -> Dataset:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nkd" / "mnist"
+    # Absent or damaged: either way the remedy is to download.
+    with suppress(UserError):
+        return _read_mnist(cache)
+    with _loader_failures("MNIST", MNIST_SHA256):
+        _download_mnist(cache)
+    return _read_mnist(cache)
+
+
+def _download_mnist(folder: Path) -> None:
+    import tensorflow_datasets
+    from tensorflow_datasets.image_classification.mnist import MNIST
+
+    url_of = {information.filename: url for url, information in MNIST.url_infos.items()}
+    _require_answer(next(iter(url_of.values())))
+    folder.mkdir(parents=True, exist_ok=True)
+    # Beside the goal, so that each file appears there at once and whole.
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as unfinished:
+        manager = tensorflow_datasets.download.DownloadManager(
+            download_dir=unfinished,
+            url_infos=MNIST.url_infos,
+            force_checksums_validation=True,
+        )
+        for name, path in manager.download(url_of).items():
+            os.replace(path, folder / name)
+
+
+def _read_california(folder: Path) -> Dataset:
+    _require_files(folder, [CALIFORNIA_FILE])
+    return _california(*_derive_california(_read_california_table(folder / CALIFORNIA_FILE)))
+
+
+def _read_california_table(path: Path) -> np.ndarray:
+    """The verified (20640, 9) float64 numbers of the original text file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            lines = _read_bytes(path).decode().splitlines()
+            table = np.loadtxt(lines, delimiter=",", ndmin=2)
+    except (ValueError, UserWarning) as error:
+        raise UserError(
+            f"{path} is not a table of numbers ({_one_line(error)}): get a fresh copy"
+        ) from error
+    not_finite = np.argwhere(~np.isfinite(table))
+    if len(not_finite):
+        row, column = not_finite[0]
+        kind = "features" if column < 8 else "target"
+        raise UserError(
+            f"{path} has {table[row, column]} in the {kind}, row {row + 1}, "
+            f"column {column + 1}: get a fresh copy"
+        )
+    if table.shape != (CALIFORNIA_ROWS, 9):
+        raise UserError(
+            f"{path} holds {table.shape[0]} rows of {table.shape[1]} numbers instead of "
+            f"{CALIFORNIA_ROWS} of 9: get a fresh copy"
+        )
+    if _digest(table) != CALIFORNIA_SHA256:
+        raise UserError(
+            f"{path} holds other numbers than the canonical file (their SHA-256 differs): "
+            "get a fresh copy"
+        )
+    return table
+
+
+def _derive_california(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, 8) and target (N,) in $100,000, bit for bit as scikit-learn derives them.
+
+    Source: sklearn.datasets.fetch_california_housing.
+    """
+    longitude, latitude, age, rooms, bedrooms, population, households, income, value = table.T
+    features = [
+        income,
+        age,
+        rooms / households,
+        bedrooms / households,
+        population,
+        population / households,
+        latitude,
+        longitude,
+    ]
+    return np.column_stack(features), value / 100_000
+
+
+def _fetch_california() -> Dataset:
+    with _loader_failures("California Housing", [CALIFORNIA_FILE]):
+        features, target = _download_california()
+    if _digest(np.column_stack([features, target])) != CALIFORNIA_DERIVED_SHA256:
+        raise UserError(
+            "scikit-learn's copy of California Housing holds other numbers than the canonical "
+            "one (their SHA-256 differs): delete cal_housing*.pkz in its data home, or "
+            + _name_a_folder([CALIFORNIA_FILE])
+        )
+    return _california(features, target)
+
+
+def _download_california() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import fetch_california_housing
+
+    try:
+        features, target = fetch_california_housing(return_X_y=True, download_if_missing=False)
+    except OSError:
+        # Not in scikit-learn's own cache.
+        from sklearn.datasets._california_housing import ARCHIVE
+
+        _require_answer(ARCHIVE.url)
+        features, target = fetch_california_housing(return_X_y=True)
+    return features, target
+
+
+def _california(features: np.ndarray, target: np.ndarray) -> Dataset:
+    return _regression("california", "California Housing", features, target, unit="$100,000")
+
+
+def _digits() -> Dataset:
+    from scipy.ndimage import zoom
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    enlarged = zoom(digits.images, (1, 28 / 8, 28 / 8), order=1)
+    pixels = np.rint(enlarged * (255 / 16)).astype(np.uint8).reshape(-1, 784)
+    labels = digits.target.astype(np.int64)
+    x_train, x_test, y_train, y_test = train_test_split(
+        pixels, labels, test_size=TEST_FRACTION, stratify=labels, random_state=SPLIT_SEED
+    )
+    title = "handwritten digits of scikit-learn (stand-in for MNIST)"
+    return Dataset("digits", title, x_train, y_train, x_test, y_test, input_scale=1 / 255)
+
+
+def _friedman() -> Dataset:
+    """Friedman #1: y = 10 sin(π x₀ x₁) + 20 (x₂ - ½)² + 10 x₃ + 5 x₄ + N(0, 1); x₅ … x₇ idle.
+
+    Source: Friedman, Multivariate adaptive regression splines, 1991.
+    """
+    from sklearn.datasets import make_friedman1
+
+    noise = 1.0
+    features, target = make_friedman1(
+        n_samples=CALIFORNIA_ROWS, n_features=8, noise=noise, random_state=SPLIT_SEED
+    )
+    title = "Friedman #1 (stand-in for California Housing)"
+    return replace(_regression("friedman", title, features, target), noise_floor=noise)
+
+
+def _regression(
+    name: str, title: str, features: np.ndarray, target: np.ndarray, unit: str = ""
+) -> Dataset:
+    """Split rows (N, I) and targets (N,) at random and standardise the features."""
+    training, test = _random_split(len(features), TEST_FRACTION)
+    y = target.astype(np.float32)[:, np.newaxis]
+    x_train, x_test = features[training], features[test]
+    unscaled = Dataset(name, title, x_train, y[training], x_test, y[test], unit=unit)
+    return _with_standardised(unscaled, x_train, x_test)
+
+
+def _with_standardised(dataset: Dataset, train: np.ndarray, test: np.ndarray) -> Dataset:
+    x_train, x_test, mean, deviation = standardise(train, test)
+    return replace(
+        dataset, x_train=x_train, x_test=x_test, feature_mean=mean, feature_deviation=deviation
+    )
+
+
+def _random_split(rows: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the rows that stay and of the `fraction` that is held out."""
+    order = random_stream(SPLIT_SEED, Purpose.DATA_SPLIT).permutation(rows)
+    held_out = round(rows * fraction)
+    return order[held_out:], order[:held_out]
+
+
+def _require_files(folder: Path, names: Collection[str]) -> None:
+    missing = [name for name in names if not os.path.isfile(folder / name)]
+    if not os.path.isdir(folder):
+        problem = f"there is no folder {folder}"
+    elif missing:
+        problem = f"the folder {folder} has no {', '.join(missing)}"
+    else:
+        return
+    raise UserError(f"{problem}: {_name_a_folder(names)}")
+
+
+def _name_a_folder(files: Collection[str]) -> str:
+    return f"name a folder that holds {', '.join(files)} with --data-dir or NKD_DATA_DIR"
+
+
+def _require_answer(url: str) -> None:
+    if not source_answers(url):
+        raise ConnectionError(f"no answer from {urlsplit(url).hostname}")
+
+
+@contextmanager
+def _loader_failures(title: str, files: Collection[str]) -> Iterator[None]:
+    """Tell whatever goes wrong in somebody else's loader in one line, with what to do."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"{title} could not be fetched ({_one_line(error)}): {_name_a_folder(files)}"
+        ) from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): check it") from error
+
+
+def _digest(table: np.ndarray) -> str:
+    """SHA-256 of the numbers as little-endian float64 in C order."""
+    return hashlib.sha256(table.astype("<f8").tobytes()).hexdigest()
+
+
+def _one_line(error: BaseException) -> str:
+    """The first line of an error's message: foreign ones may go on with advice of their own."""
+    return str(error).partition("\n")[0].rstrip(": ") or type(error).__name__

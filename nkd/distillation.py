@@ -1,0 +1,288 @@
+"""Teacher, Student and Person: an experiment is a list of runs, trained side by side.
+
+A run is (seed, α, T, targets). The Person is the run with α = 0, so Student and Person of one
+seed have the same initial weights, the same batches and the same code: a paired comparison by
+construction.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from nkd import metrics
+from nkd.backend import NUMPY, Array, Backend
+from nkd.data import Dataset, batch_orders
+from nkd.errors import UserError
+from nkd.losses import Distillation, RegressionDistillation, one_hot
+from nkd.network import MLP
+from nkd.optimizers import Adam
+from nkd.training import Table, fit, learning_rates
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training of one network.
+
+    Args:
+        seed: of the initial weights and of the batch order.
+        alpha: weight of the teacher, in [0, 1]; 0 is the Person.
+        temperature: T > 0, softens both sides of the soft loss; regression has none.
+        targets: the teacher's outputs on the training rows (N, C); needed where alpha > 0.
+    """
+
+    seed: int
+    alpha: float = 0.0
+    temperature: float = 1.0
+    targets: np.ndarray | None = None
+
+
+class Problem(Protocol):
+    """What differs between classification and regression: the loss and the metrics."""
+
+    data: Dataset
+    outputs: int
+
+    def loss(self, runs: Sequence[Run], replicas: tuple[int, ...], **options: Any) -> Any:
+        """The loss of these runs, on these replica axes."""
+
+    def hard_targets(self, dtype: Any) -> np.ndarray:
+        """The training rows' true targets, (N, C) or (N, O)."""
+
+    def measure(self, outputs: Array, y: Array, backend: Backend) -> dict[str, np.ndarray]:
+        """Metrics of outputs (R, N, ·), one number per network each."""
+
+
+class Classification:
+    """Labels 0 … C−1, logits, cross-entropy; measured by errors, accuracy and NLL."""
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self.outputs = int(data.y_train.max()) + 1
+
+    def loss(self, runs: Sequence[Run], replicas: tuple[int, ...], **options: Any) -> Distillation:
+        """The `Distillation` loss of these runs, on these replica axes."""
+        alpha, temperature = (
+            np.reshape([getattr(run, name) for run in runs], (*replicas, 1, 1))
+            for name in ("alpha", "temperature")
+        )
+        return Distillation(alpha, temperature, replicas=replicas, **options)
+
+    def hard_targets(self, dtype: Any) -> np.ndarray:
+        """The labels as rows of probabilities (N, C)."""
+        return one_hot(self.data.y_train, self.outputs, dtype)
+
+    def measure(self, outputs: Array, y: Array, backend: Backend) -> dict[str, np.ndarray]:
+        """loss (NLL in nats), accuracy (in [0, 1]) and errors (a count) of logits (R, N, C)."""
+        errors = metrics.errors(outputs, y)
+        measured = {
+            "loss": metrics.negative_log_likelihood(outputs, y, backend=backend),
+            "accuracy": 1 - errors / len(y),
+            "errors": errors,
+        }
+        return {name: backend.to_numpy(values) for name, values in measured.items()}
+
+
+class Regression:
+    """Targets (N, O) of real numbers, squared error; measured by RMSE, MAE and R²."""
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self.outputs = data.y_train.shape[-1]
+
+    def loss(
+        self, runs: Sequence[Run], replicas: tuple[int, ...], **options: Any
+    ) -> RegressionDistillation:
+        """The `RegressionDistillation` loss of these runs, on these replica axes."""
+        alpha = np.reshape([run.alpha for run in runs], (*replicas, 1, 1))
+        return RegressionDistillation(alpha, replicas=replicas, **options)
+
+    def hard_targets(self, dtype: Any) -> np.ndarray:
+        """The true targets (N, O)."""
+        return self.data.y_train.astype(dtype)
+
+    def measure(self, outputs: Array, y: Array, backend: Backend) -> dict[str, np.ndarray]:
+        """loss (MSE), rmse, mae (both in the unit of the target) and r2 of outputs (R, N, O)."""
+        outputs, y = outputs.astype(np.float64), y.astype(np.float64)
+        loss = metrics.mean_squared_error(outputs, y)
+        measured = {
+            "loss": loss,
+            "rmse": backend.xp.sqrt(loss),
+            "mae": metrics.mean_absolute_error(outputs, y),
+            "r2": metrics.r_squared(outputs, y),
+        }
+        return {name: backend.to_numpy(values) for name, values in measured.items()}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What was measured after an epoch, each an array (R,) with one number per run.
+
+    `objective` is the mean of the training loss over the epoch's steps; `test` is measured
+    after every epoch, `train` (on all training rows) after reported ones and else None.
+    """
+
+    number: int
+    objective: np.ndarray
+    test: dict[str, np.ndarray]
+    train: dict[str, np.ndarray] | None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks are trained; the same for all runs of one `Training`.
+
+    Args:
+        epochs: passes over the training rows.
+        batch_size: rows per step.
+        learning_rate: of Adam, in the first step.
+        schedule: "constant", or "cosine" (down to 0).
+        report_every: epochs between two measurements on the training rows.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: str = "cosine"
+    report_every: int = 1
+
+
+class Training:
+    """R runs of one architecture, trained side by side in one pass.
+
+    Runs that are listed arm by arm, each arm with the same seeds in the same order, share
+    their batches: the replica axes are then (arms, seeds). Any other list works as well and
+    gives the same results, only each run gathers its own batch.
+
+    Args:
+        problem: the data, the loss and the metrics.
+        sizes: units of the networks from input to output.
+        runs: what to train; row r of `network.parameters` belongs to run r.
+        settings: how.
+        orders: for each epoch the training rows' numbers in the order of use, (N,), for all
+            runs; by default each run's own, drawn from its seed.
+
+    The initial weights are drawn from each run's seed; `network.set_tensors` replaces them.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        sizes: Sequence[int],
+        runs: Sequence[Run],
+        settings: Settings,
+        *,
+        orders: Iterable[np.ndarray] | None = None,
+        dtype: Any = np.float32,
+        backend: Backend = NUMPY,
+    ) -> None:
+        self.problem, self.runs, self.settings = problem, list(runs), settings
+        self.backend, self.dtype, self.orders = backend, np.dtype(dtype), orders
+        arms = list({arm_of(run): run for run in self.runs}.values())
+        seeds = list(dict.fromkeys(run.seed for run in self.runs))
+        grid = [(arm_of(arm), seed) for arm in arms for seed in seeds]
+        shared = grid == [(arm_of(run), run.seed) for run in self.runs]
+        replicas = (len(arms), len(seeds)) if shared else (len(self.runs),)
+        self.order_shape = (1, len(seeds), -1) if shared else (len(self.runs), -1)
+        self.order_seeds = seeds if shared else [run.seed for run in self.runs]
+
+        self.network = MLP(sizes, replicas, dtype=dtype, backend=backend)
+        self.network.initialise([run.seed for run in self.runs])
+        self.loss = problem.loss(self.runs, replicas, dtype=dtype, backend=backend)
+        self.optimizer = Adam(self.network.parameters, self.network.gradients, backend=backend)
+
+        data, options = problem.data, {"dtype": self.dtype, "backend": backend}
+        self.train_inputs = Table(data.x_train, scale=data.input_scale, **options)
+        self.test_inputs = Table(data.x_test, scale=data.input_scale, **options)
+        self.y_train, self.y_test = backend.asarray(data.y_train), backend.asarray(data.y_test)
+        arm_of_run = [[arm_of(arm) for arm in arms].index(arm_of(run)) for run in self.runs]
+        blended, constants = self.blend(arms)
+        versions = np.reshape(arm_of_run, replicas)
+        self.targets = Table(blended, versions, **options)
+        self.constant = constants[arm_of_run]
+        self.history: list[Epoch] = []
+        self.seconds = 0.0
+
+    def blend(self, arms: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
+        """The blended targets of each arm (A, N, C), and the means of their constants (A,)."""
+        y = self.problem.hard_targets(self.dtype)
+        blended, constants = np.empty((len(arms), *y.shape), self.dtype), np.empty(len(arms))
+        for number, arm in enumerate(arms):
+            loss = self.problem.loss([arm], (), dtype=self.dtype)
+            teacher = None if arm.alpha == 0 else np.asarray(arm.targets, self.dtype)
+            blended[number], constant = loss.blend(y, teacher)
+            constants[number] = constant.mean(dtype=np.float64)
+        return blended, constants
+
+    def epochs(self, track: Callable[[Iterable], Iterable] = iter) -> Iterator[Epoch]:
+        """Train; yield each epoch's measurements when it is done. `history` keeps them.
+
+        Args:
+            track: wraps each epoch's batches, to show progress.
+
+        Raises:
+            UserError: the loss of a run is no longer a finite number.
+        """
+        settings, rows = self.settings, len(self.train_inputs)
+        orders = self.orders
+        if orders is None:
+            drawn = batch_orders(self.order_seeds, rows, settings.epochs)
+            orders = (order.reshape(self.order_shape) for order in drawn)
+        self.steps_per_epoch = math.ceil(rows / settings.batch_size)
+        rates = learning_rates(
+            settings.schedule, settings.learning_rate, self.steps_per_epoch * settings.epochs
+        )
+        passes = fit(
+            self.network, self.loss, self.optimizer, self.train_inputs, self.targets,
+            orders, settings.batch_size, rates, track,
+        )  # fmt: skip
+        for number in range(1, settings.epochs + 1):
+            start = time.perf_counter()
+            objective = self.backend.to_numpy(next(passes)).reshape(-1) + self.constant
+            self.seconds += time.perf_counter() - start
+            if not np.isfinite(objective).all():
+                seeds = [
+                    run.seed
+                    for run, value in zip(self.runs, objective, strict=True)
+                    if not np.isfinite(value)
+                ]
+                raise UserError(
+                    f"training diverged in epoch {number} (seed {seeds[0]}): the loss is no "
+                    f"finite number; lower --learning-rate ({settings.learning_rate:g})"
+                )
+            reported = number % settings.report_every == 0 or number == settings.epochs
+            train = self.measure(self.train_inputs, self.y_train) if reported else None
+            test = self.measure(self.test_inputs, self.y_test)
+            self.history.append(Epoch(number, objective, test, train))
+            yield self.history[-1]
+
+    def run(self) -> "Training":
+        """Train to the end, and return this object."""
+        for _ in self.epochs():
+            pass
+        return self
+
+    def measure(self, inputs: Table, y: Array) -> dict[str, np.ndarray]:
+        """The problem's metrics of all networks on these rows."""
+        return self.problem.measure(self.network.predict(inputs), y, self.backend)
+
+    def outputs(self, inputs: Table) -> np.ndarray:
+        """All networks' outputs (R, N, ·) on these rows, on the host."""
+        return self.backend.to_numpy(self.network.predict(inputs))
+
+
+def arm_of(run: Run) -> tuple:
+    """What distinguishes runs beside their seed."""
+    return (run.alpha, run.temperature, id(run.targets)) if run.alpha else (0.0,)
+
+
+def pairs(
+    seeds: Iterable[int], alpha: float, targets: np.ndarray, temperature: float = 1.0
+) -> list[Run]:
+    """The Students of these seeds, and then their Persons."""
+    seeds = list(seeds)
+    students = [Run(seed, alpha, temperature, targets) for seed in seeds]
+    return students + [Run(seed) for seed in seeds]

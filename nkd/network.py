@@ -1,0 +1,152 @@
+"""The multilayer perceptron: layers that are views into one flat array of parameters."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nkd.backend import NUMPY, Array, Backend
+from nkd.layers import Dense, ReLU
+from nkd.random_streams import Purpose, random_stream
+
+ALIGNMENT = 64
+"""Bytes: each tensor starts at a multiple of it from the start of its network's row."""
+
+
+class MLP:
+    """R independent multilayer perceptrons of one architecture, ReLU between their layers.
+
+    All parameters are one contiguous array (R, P): row r is network r, in it layer after layer
+    W (I, O) and then b (1, O), so that z = x W + b. The gradients are a second array of the
+    same layout. The layers hold views, so whatever changes a row changes that network.
+
+    Args:
+        sizes: units from the input to the output, as (784, 128, 64, 10).
+        replicas: R, or several axes whose product is R: with (A, S), inputs of the shape
+            (1, S, B, I) are shared by A networks each, without a copy.
+        dtype: float32 to train, float64 to check gradients.
+        backend: where the arrays live.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        replicas: int | Sequence[int] = 1,
+        *,
+        dtype: Any = np.float32,
+        backend: Backend = NUMPY,
+    ) -> None:
+        self.sizes, self.backend, self.dtype = tuple(sizes), backend, np.dtype(dtype)
+        self.replicas = (replicas,) if isinstance(replicas, int) else tuple(replicas)
+        self.batch = 0
+
+        shapes = {}
+        for number, (inputs, outputs) in enumerate(itertools.pairwise(self.sizes), start=1):
+            shapes[f"dense{number}.W"] = (inputs, outputs)
+            shapes[f"dense{number}.b"] = (1, outputs)
+        self.offsets: dict[str, tuple[int, tuple[int, int]]] = {}
+        end, step = 0, ALIGNMENT // self.dtype.itemsize
+        for name, shape in shapes.items():
+            self.offsets[name] = end, shape
+            end += math.ceil(math.prod(shape) / step) * step
+
+        rows = math.prod(self.replicas)
+        self.parameters = backend.xp.zeros((rows, end), self.dtype)
+        self.gradients = backend.xp.zeros((rows, end), self.dtype)
+        W_and_b, dW_and_db = self.views(self.parameters), self.views(self.gradients)
+        self.layers: list[Dense | ReLU] = []
+        for number, outputs in enumerate(self.sizes[1:], start=1):
+            W, b = f"dense{number}.W", f"dense{number}.b"
+            self.layers += [
+                Dense(
+                    W_and_b[W],
+                    W_and_b[b],
+                    dW_and_db[W],
+                    dW_and_db[b],
+                    number > 1,
+                    backend,
+                ),
+                ReLU(self.replicas, outputs, backend),
+            ]
+        self.layers.pop()  # the last layer's outputs are logits, or values: no ReLU
+
+    @property
+    def parameter_count(self) -> int:
+        """The parameters of one network, without the padding between tensors."""
+        return sum(math.prod(shape) for _, shape in self.offsets.values())
+
+    def views(self, flat: Array) -> dict[str, Array]:
+        """The tensors in an array of the parameters' layout: name → view (*replicas, I, O)."""
+        return {
+            name: flat[:, start : start + math.prod(shape)].reshape(*self.replicas, *shape)
+            for name, (start, shape) in self.offsets.items()
+        }
+
+    def initialise(self, seeds: Sequence[int]) -> None:
+        """He's normal initial weights N(0, 2/I) and zero biases, from one seed per network.
+
+        Networks of one seed start equal (He et al. 2015, arXiv:1502.01852, equation 10).
+        """
+        drawn = {}
+        for seed in dict.fromkeys(seeds):
+            stream = random_stream(seed, Purpose.INITIAL_WEIGHTS)
+            drawn[seed] = {
+                f"dense{number}.W": stream.normal(0.0, math.sqrt(2 / inputs), (inputs, outputs))
+                for number, (inputs, outputs) in enumerate(
+                    zip(self.sizes, self.sizes[1:], strict=False), start=1
+                )
+            }
+        self.parameters[:] = 0
+        for replica, seed in enumerate(seeds):
+            self.set_tensors(replica, drawn[seed])
+
+    def tensors(self, replica: int = 0) -> dict[str, np.ndarray]:
+        """One network's parameters, copied to the host: "dense1.W" (I, O), "dense1.b" (O,), …"""
+        row = self.backend.to_numpy(self.parameters[replica])
+        return {
+            name: row[start : start + math.prod(shape)]
+            .reshape(shape if name.endswith("W") else -1)
+            .copy()
+            for name, (start, shape) in self.offsets.items()
+        }
+
+    def set_tensors(self, replica: int, tensors: Mapping[str, Array]) -> None:
+        """Set parameters of one network; names and shapes as `tensors` gives them."""
+        for name, values in tensors.items():
+            start, shape = self.offsets[name]
+            values = self.backend.asarray(values, self.dtype).reshape(shape)
+            self.parameters[replica, start : start + values.size] = values.reshape(-1)
+
+    def select(self, replicas: Sequence[int]) -> "MLP":
+        """Some of the networks, copied into a network of their own."""
+        part = MLP(self.sizes, len(replicas), dtype=self.dtype, backend=self.backend)
+        part.parameters[:] = self.parameters[list(replicas)]
+        return part
+
+    def forward(self, x: Array) -> Array:
+        """The outputs (*replicas, B, O) for inputs (*replicas or broadcast, B, I).
+
+        They stand in a buffer that the next call uses again.
+        """
+        if x.shape[-2] != self.batch:
+            self.batch = x.shape[-2]
+            for layer in self.layers:
+                layer.resize(self.batch)
+        h = x
+        for layer in self.layers:
+            h = layer.forward(h)
+        return h
+
+    def backward(self, dz: Array) -> None:
+        """All gradients, from that of the outputs of the last `forward`. May write over dz."""
+        for layer in reversed(self.layers):
+            dz = layer.backward(dz)
+
+    def predict(self, x: Array, rows: int = 1024) -> Array:
+        """The outputs for all rows of x (N, I), in a new array (R, N, O), `rows` at a time."""
+        outputs = self.backend.xp.empty((*self.replicas, len(x), self.sizes[-1]), self.dtype)
+        for start in range(0, len(x), rows):
+            outputs[..., start : start + rows, :] = self.forward(x[start : start + rows])
+        return outputs.reshape(-1, *outputs.shape[-2:])

@@ -1,0 +1,23 @@
+"""Independent random streams, one per (seed, purpose).
+
+A run's randomness depends on its own seed alone, never on its place among the replicas: adding
+a run, or changing how many numbers one purpose draws, leaves every other stream as it was.
+Everything is drawn by NumPy on the host, so that a seed means the same on every backend.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a stream's numbers are used for. The values are part of what a seed means."""
+
+    INITIAL_WEIGHTS = 0
+    BATCH_ORDER = 1
+    DATA_SPLIT = 2
+
+
+def random_stream(seed: int, purpose: Purpose) -> np.random.Generator:
+    """The generator of one seed (an integer ≥ 0) for one purpose."""
+    return np.random.default_rng(np.random.SeedSequence((seed, purpose)))

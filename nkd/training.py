@@ -1,0 +1,125 @@
+"""The training loop: the only one. Everything that is trained here goes through `fit`."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from nkd.backend import NUMPY, Array, Backend
+from nkd.losses import Distillation, RegressionDistillation
+from nkd.network import MLP
+from nkd.optimizers import Adam
+
+
+class Table:
+    """Rows of data on the device, gathered batch by batch into a ready buffer.
+
+    Args:
+        values: (N, K) as stored (bytes stay bytes), or (A, N, K): A versions of each row.
+        versions: with A versions, which one each network takes: integers of the shape of the
+            replica axes, or broadcast against them.
+        scale: what a stored number is multiplied with, as 1/255 for pixels.
+        dtype: of what is gathered.
+    """
+
+    def __init__(
+        self,
+        values: Array,
+        versions: Array | None = None,
+        *,
+        scale: float = 1.0,
+        dtype: Any = np.float32,
+        backend: Backend = NUMPY,
+    ) -> None:
+        self.backend, self.dtype = backend, np.dtype(dtype)
+        self.scale = self.dtype.type(scale)
+        values = backend.asarray(values, values.dtype if values.dtype == np.uint8 else dtype)
+        self.length, self.columns = values.shape[-2:]
+        self.flat = values.reshape(-1, self.columns)
+        self.first_rows = None
+        if versions is not None:
+            self.first_rows = backend.asarray(versions)[..., None] * self.length
+        self.shape: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, rows: slice) -> Array:
+        """Consecutive rows (B, K) of the first version, scaled, in a new array."""
+        return self.flat[: self.length][rows] * self.scale
+
+    def gather(self, rows: Array) -> Array:
+        """The rows (…, B) of the table, (…, B, K), in a buffer that the next call uses again."""
+        if rows.shape != self.shape:
+            self.resize(rows)
+        if self.first_rows is not None:
+            self.backend.xp.add(rows, self.first_rows, out=self.index)
+            rows = self.index
+        self.backend.take(self.flat, rows, out=self.stored)
+        if self.stored is not self.batch:
+            self.backend.xp.copyto(self.batch, self.stored)
+        if self.scale != 1:
+            self.backend.xp.multiply(self.batch, self.scale, out=self.batch)
+        return self.batch
+
+    def resize(self, rows: Array) -> None:
+        """Bring the buffers to batches of another size."""
+        first, self.shape = not self.shape, rows.shape
+        if self.first_rows is not None:
+            self.index = rows = rows + self.first_rows
+        *replicas, batch = rows.shape
+        if first:
+            self.batch_buffer = self.backend.buffer(replicas, self.columns, self.dtype)
+            self.stored_buffer = self.backend.buffer(replicas, self.columns, self.flat.dtype)
+        self.batch = self.batch_buffer.rows(batch)
+        same = self.flat.dtype == self.dtype
+        self.stored = self.batch if same else self.stored_buffer.rows(batch)
+
+
+def learning_rates(schedule: str, learning_rate: Any, steps: int) -> list[Any]:
+    """The learning rate of each step: "constant", or "cosine" from the full rate down to 0.
+
+    Cosine is η·½(1 + cos(π·k/steps)) in step k = 0, 1, … (Loshchilov and Hutter 2017,
+    arXiv:1608.03983, equation 5, without restarts).
+    """
+    if schedule == "constant":
+        return [learning_rate] * steps
+    return [learning_rate * (0.5 + 0.5 * math.cos(math.pi * k / steps)) for k in range(steps)]
+
+
+def fit(
+    network: MLP,
+    loss: Distillation | RegressionDistillation,
+    optimizer: Adam,
+    inputs: Table,
+    targets: Table,
+    orders: Iterable[Array],
+    batch_size: int,
+    rates: list[Any],
+    track: Callable[[Iterable], Iterable] = iter,
+) -> Iterator[Array]:
+    """Train; after each epoch, yield the mean of the loss over its rows, one per replica.
+
+    Args:
+        network, loss, optimizer: what is trained, on what, and by what.
+        inputs, targets: the rows; a batch of both is gathered with the same row numbers.
+        orders: for each epoch the row numbers in the order of training, (…, N), where … are
+            the network's replica axes or broadcast against them.
+        batch_size: rows per step; the last batch of an epoch has what is left.
+        rates: the learning rate of each step.
+        track: wraps each epoch's batches, to show progress.
+    """
+    step = 0
+    for order in orders:
+        order = network.backend.asarray(order)
+        total, rows = 0.0, order.shape[-1]
+        for start in track(range(0, rows, batch_size)):
+            batch = order[..., start : start + batch_size]
+            z = network.forward(inputs.gather(batch))
+            value, dz = loss(z, targets.gather(batch))
+            network.backward(dz)
+            optimizer.step(rates[step])
+            total += value * batch.shape[-1]
+            step += 1
+        yield total / rows
