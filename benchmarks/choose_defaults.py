@@ -13,24 +13,23 @@ import argparse
 import itertools
 import json
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from nkd.data import load_classification, load_regression, validation_split
-from nkd.distillation import Classification, Regression, Run, Settings, Training
+from nkd.distillation import Classification, Problem, Regression, Run, Settings, Training
 
-GRIDS = {
+GRIDS: dict[str, dict[str, Any]] = {
     "classification": {
         "measure": "errors",
         "epochs": 20,
         "seeds": 5,
         "teacher": (784, 1024, 512, 256, 128, 64, 10),
         "student": (784, 128, 64, 10),
-        "learning_rates": (5e-4, 1e-3, 2e-3, 4e-3),
+        "learning_rates": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3),
         "batch_sizes": (128, 256),
-        "teacher_learning_rates": (5e-4, 1e-3, 2e-3),
+        "teacher_learning_rates": (5e-4, 1e-3, 2e-3, 4e-3),
         "alphas": (0.3, 0.5, 0.7, 0.9),
-        "temperatures": (2.0, 4.0, 8.0, 20.0),
+        "temperatures": (1.0, 2.0, 4.0, 8.0, 20.0),
     },
     "regression": {
         "measure": "rmse",
@@ -47,58 +46,70 @@ GRIDS = {
 }
 
 
-def choose(experiment: str, data_dir: str | None) -> list[dict]:
-    """Measure every setting; one record each, with the mean and the deviation over seeds."""
-    grid = GRIDS[experiment]
-    if experiment == "classification":
-        problem = Classification(validation_split(load_classification("mnist", data_dir)))
-    else:
-        problem = Regression(validation_split(load_regression("california", data_dir)))
-    measure, seeds, records = grid["measure"], range(grid["seeds"]), []
+class Search:
+    """Trains settings on the training part and keeps a record of each on the validation part."""
 
-    def train(network, runs, settings, **labels) -> Training:
-        training = Training(problem, grid[network], runs, settings).run()
-        values = training.history[-1].test[measure].reshape(-1, len({run.seed for run in runs}))
-        for arm, row in zip(runs[:: values.shape[1]], values, strict=True):
-            records.append(
-                {
-                    "network": labels.get("name", network),
-                    "learning_rate": settings.learning_rate,
-                    "schedule": settings.schedule,
-                    "batch_size": settings.batch_size,
-                    "alpha": arm.alpha,
-                    "temperature": arm.temperature,
-                    "seeds": len(row),
-                    measure: float(row.mean()),
-                    "sd": float(row.std(ddof=1)) if len(row) > 1 else None,
-                }
-            )
-            print(records[-1], flush=True)
+    def __init__(self, experiment: str, data_dir: str | None) -> None:
+        self.grid = GRIDS[experiment]
+        self.problem: Problem
+        if experiment == "classification":
+            self.problem = Classification(validation_split(load_classification("mnist", data_dir)))
+        else:
+            self.problem = Regression(validation_split(load_regression("california", data_dir)))
+        self.records: list[dict[str, Any]] = []
+
+    def train(
+        self,
+        name: str,
+        runs: list[Run],
+        learning_rate: float,
+        schedule: str = "cosine",
+        batch_size: int = 0,
+    ) -> Training:
+        """Train runs of some arms, all with the same seeds; one record per arm."""
+        epochs, measure = self.grid["epochs"], self.grid["measure"]
+        settings = Settings(epochs, batch_size, learning_rate, schedule, epochs)
+        sizes = self.grid["teacher" if name == "teacher" else "student"]
+        training = Training(self.problem, sizes, runs, settings).run()
+        seeds = len({run.seed for run in runs})
+        values = training.history[-1].test[measure].reshape(-1, seeds)
+        for arm, row in zip(runs[::seeds], values, strict=True):
+            record = {
+                "network": name,
+                "learning_rate": learning_rate,
+                "schedule": schedule,
+                "batch_size": batch_size,
+                "alpha": arm.alpha,
+                "temperature": arm.temperature,
+                "seeds": seeds,
+                measure: float(row.mean()),
+                "sd": float(row.std(ddof=1)) if seeds > 1 else None,
+            }
+            self.records.append(record)
+            print(record, flush=True)
         return training
 
-    persons = [Run(seed) for seed in seeds]
-    for rate, schedule, batch_size in itertools.product(
-        grid["learning_rates"], ("constant", "cosine"), grid["batch_sizes"]
-    ):
-        settings = Settings(grid["epochs"], batch_size, rate, schedule, grid["epochs"])
-        train("student", persons, settings, name="person")
-    best = min(records, key=lambda record: record[measure])
-
-    def chosen(rate: float) -> Settings:
-        return Settings(grid["epochs"], best["batch_size"], rate, best["schedule"], grid["epochs"])
-
-    teachers = [
-        train("teacher", [Run(seed=0)], chosen(rate)) for rate in grid["teacher_learning_rates"]
-    ]
-    teacher = min(teachers, key=lambda training: training.history[-1].test[measure][0])
-    targets = teacher.outputs(teacher.train_inputs)[0]
-    students = [
-        Run(seed, alpha, temperature, targets)
-        for alpha, temperature in itertools.product(grid["alphas"], grid["temperatures"])
-        for seed in seeds
-    ]
-    train("student", students, chosen(best["learning_rate"]))
-    return records
+    def run(self) -> None:
+        """The Person's settings, the Teacher's learning rate, the Student's α and T."""
+        grid, seeds, measure = self.grid, range(self.grid["seeds"]), self.grid["measure"]
+        for rate, schedule, batch_size in itertools.product(
+            grid["learning_rates"], ("constant", "cosine"), grid["batch_sizes"]
+        ):
+            self.train("person", [Run(seed) for seed in seeds], rate, schedule, batch_size)
+        person = min(self.records, key=lambda record: record[measure])
+        settings = person["schedule"], person["batch_size"]
+        teachers = [
+            self.train("teacher", [Run(seed=0)], rate, *settings)
+            for rate in grid["teacher_learning_rates"]
+        ]
+        teacher = min(teachers, key=lambda training: training.history[-1].test[measure][0])
+        targets = teacher.outputs(teacher.train_inputs)[0]
+        students = [
+            Run(seed, alpha, temperature, targets)
+            for alpha, temperature in itertools.product(grid["alphas"], grid["temperatures"])
+            for seed in seeds
+        ]
+        self.train("student", students, person["learning_rate"], *settings)
 
 
 if __name__ == "__main__":
@@ -106,8 +117,8 @@ if __name__ == "__main__":
     parser.add_argument("experiment", choices=GRIDS)
     parser.add_argument("--data-dir")
     arguments = parser.parse_args()
-    np.seterr(over="ignore", invalid="ignore")
-    measured = choose(arguments.experiment, arguments.data_dir)
+    search = Search(arguments.experiment, arguments.data_dir)
+    search.run()
     path = Path(f"docs/results/defaults-{arguments.experiment}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(measured, indent=1) + "\n")
+    path.write_text(json.dumps(search.records, indent=1) + "\n")

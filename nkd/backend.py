@@ -81,16 +81,20 @@ class CupyBackend(Backend):
         self.xp = cupy
 
     def device(self) -> str:
+        """The name of the GPU."""
         properties = self.xp.cuda.runtime.getDeviceProperties(self.xp.cuda.Device().id)
         return properties["name"].decode()
 
     def to_numpy(self, values: Array) -> np.ndarray:
+        """`values` copied from the device."""
         return self.xp.asnumpy(values)
 
     def take(self, table: Array, rows: Array, out: Array) -> None:
+        """out = table[rows]; CuPy's `take` has no mode."""
         self.xp.take(table, rows, axis=0, out=out)
 
     def synchronize(self) -> None:
+        """Wait for the GPU."""
         self.xp.cuda.get_current_stream().synchronize()
 
 

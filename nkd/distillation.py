@@ -39,6 +39,12 @@ class Run:
     temperature: float = 1.0
     targets: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        if self.alpha > 0 and self.targets is None:
+            raise UserError(
+                f"a run with alpha {self.alpha:g} needs the teacher's outputs: targets=…"
+            )
+
 
 class Problem(Protocol):
     """What differs between classification and regression: the loss and the metrics."""
@@ -163,7 +169,7 @@ class Training:
         runs: what to train; row r of `network.parameters` belongs to run r.
         settings: how.
         orders: for each epoch the training rows' numbers in the order of use, (N,), for all
-            runs; by default each run's own, drawn from its seed.
+            runs, every row once; by default each run's own, drawn from its seed.
 
     The initial weights are drawn from each run's seed; `network.set_tensors` replaces them.
     """
@@ -203,6 +209,7 @@ class Training:
         versions = np.reshape(arm_of_run, replicas)
         self.targets = Table(blended, versions, **options)
         self.constant = constants[arm_of_run]
+        self.steps_per_epoch = math.ceil(len(self.train_inputs) / settings.batch_size)
         self.history: list[Epoch] = []
         self.seconds = 0.0
 
@@ -231,7 +238,6 @@ class Training:
         if orders is None:
             drawn = batch_orders(self.order_seeds, rows, settings.epochs)
             orders = (order.reshape(self.order_shape) for order in drawn)
-        self.steps_per_epoch = math.ceil(rows / settings.batch_size)
         rates = learning_rates(
             settings.schedule, settings.learning_rate, self.steps_per_epoch * settings.epochs
         )
@@ -241,21 +247,20 @@ class Training:
         )  # fmt: skip
         for number in range(1, settings.epochs + 1):
             start = time.perf_counter()
-            objective = self.backend.to_numpy(next(passes)).reshape(-1) + self.constant
-            self.seconds += time.perf_counter() - start
-            if not np.isfinite(objective).all():
-                seeds = [
-                    run.seed
-                    for run, value in zip(self.runs, objective, strict=True)
-                    if not np.isfinite(value)
-                ]
+            with np.errstate(all="ignore"):  # divergence is found below, and told in one line
+                objective = self.backend.to_numpy(next(passes)).reshape(-1) + self.constant
+                self.seconds += time.perf_counter() - start
+                test = self.measure(self.test_inputs, self.y_test)
+            finite = np.isfinite(objective + test["loss"])
+            if not finite.all():
+                seed = self.runs[finite.argmin()].seed
                 raise UserError(
-                    f"training diverged in epoch {number} (seed {seeds[0]}): the loss is no "
-                    f"finite number; lower --learning-rate ({settings.learning_rate:g})"
+                    f"training diverged in epoch {number} (seed {seed}): "
+                    f"the loss is no finite number; lower the learning rate, "
+                    f"--learning-rate {settings.learning_rate:g}"
                 )
             reported = number % settings.report_every == 0 or number == settings.epochs
             train = self.measure(self.train_inputs, self.y_train) if reported else None
-            test = self.measure(self.test_inputs, self.y_test)
             self.history.append(Epoch(number, objective, test, train))
             yield self.history[-1]
 

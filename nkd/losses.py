@@ -44,8 +44,8 @@ class Distillation:
     """The loss for classes: L = (1−α)·CE(y, softmax(z)) + α·T²·KL(p_T ‖ q_T).
 
     p_T = softmax(z_teacher/T), q_T = softmax(z/T). α weighs the teacher: α = 0 trains on the
-    labels alone. The factor T² keeps the size of the soft gradient when T changes (Hinton,
-    Vinyals and Dean 2015, section 2).
+    labels alone. The factor T² keeps the soft gradient, which shrinks like 1/T² for large T, at
+    its size (Hinton, Vinyals and Dean 2015, section 2).
 
     Each part is a log-sum-exp minus the inner product of z with the target, so the targets
     blend into one, t, before training starts (`blend`), and a step computes
@@ -107,7 +107,7 @@ class Distillation:
         u, column, dz = self.u, self.column, self.dz
 
         z.max(axis=-1, keepdims=True, out=column)
-        xp.subtract(z, column, out=u)  # neither L nor dz sees this shift
+        xp.subtract(z, column, out=u)  # softmax does not see this shift, nor does L
         value = -xp.einsum("...bc,...bc->...", t, u)
 
         # Twice the same: weight·τ·lse(z/τ), whose gradient is weight·softmax(z/τ).
@@ -141,7 +141,7 @@ class RegressionDistillation:
 
     It equals MSE(s, t) + constant with the blended target t = (1−α)·y + α·s_teacher: squared
     errors of two targets are the squared error of their mean plus what no s can change. So the
-    soft target acts as a label with less noise, and nothing more.
+    teacher is one more label for each row: of use if its errors are not those of the label.
 
     Arguments as for `Distillation`; there is no temperature.
     """

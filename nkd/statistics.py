@@ -11,7 +11,8 @@ class PairedDifference:
     """The difference a − b over pairs, for a measure of which less is better.
 
     `low` and `high` bound the mean difference: the paired t interval. They are None where
-    there is none: for a single pair, and where all pairs differ by the same amount.
+    there is none: for a single pair, and where all pairs differ by the same amount (but for
+    rounding).
     """
 
     pairs: int
@@ -23,7 +24,7 @@ class PairedDifference:
 
     @property
     def verdict(self) -> str:
-        """ "better", "worse", or "not distinguishable" where the interval contains 0 or is none."""
+        """Either "better" or "worse" where the interval excludes 0; else "not distinguishable"."""
         if self.high is not None and self.high < 0:
             return "better"
         if self.low is not None and self.low > 0:
@@ -48,7 +49,7 @@ def paired_difference(
     pairs, mean = len(difference), float(difference.mean())
     deviation = float(difference.std(ddof=1)) if pairs > 1 else None
     low = high = None
-    if deviation:
+    if pairs > 1 and not np.allclose(difference, mean, rtol=1e-9, atol=1e-9 * np.abs(a).max()):
         from scipy import stats
 
         interval = stats.ttest_1samp(difference, 0.0).confidence_interval(confidence)

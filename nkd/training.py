@@ -78,7 +78,7 @@ class Table:
 
 
 def learning_rates(schedule: str, learning_rate: Any, steps: int) -> list[Any]:
-    """The learning rate of each step: "constant", or "cosine" from the full rate down to 0.
+    """The learning rate of each step: "constant", or "cosine" from the full rate down towards 0.
 
     Cosine is η·½(1 + cos(π·k/steps)) in step k = 0, 1, … (Loshchilov and Hutter 2017,
     arXiv:1608.03983, equation 5, without restarts).

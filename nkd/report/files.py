@@ -1,0 +1,121 @@
+"""The files that a run leaves: each appears complete or not at all."""
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nkd.distillation import Training
+from nkd.errors import UserError
+
+FILES = (
+    "configuration.json",
+    "metrics.csv",
+    "results.json",
+    "teacher.safetensors",
+    "student.safetensors",
+    "person.safetensors",
+    "report.png",
+)
+
+
+class Folder:
+    """Where a run's files go. Each appears complete or not at all.
+
+    Files of the same names that an earlier run left there are removed first, so that what
+    stands together belongs together.
+
+    Raises:
+        UserError: the folder cannot be made, or not be written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path).close()
+            for name in FILES:
+                (path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--out {path}: cannot write there ({error.strerror}); name another folder"
+            ) from None
+
+    def kept(self) -> list[str]:
+        """The names of the files that are there."""
+        return [name for name in FILES if (self.path / name).exists()]
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file under a temporary name, then rename it."""
+        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, self.path / name)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file; a number that is not finite is an error."""
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        self.write(name, f"{text}\n".encode())
+
+    def write_metrics(self, trainings: Sequence[tuple[Sequence[str], Training]]) -> None:
+        """metrics.csv: a row per epoch and network; the names are those of the runs."""
+        rows = []
+        for names, training in trainings:
+            for epoch in training.history:
+                for number, (name, run) in enumerate(zip(names, training.runs, strict=True)):
+                    rows.append(
+                        {"network": name, "seed": run.seed, "epoch": epoch.number}
+                        | {"objective": epoch.objective[number]}
+                        | columns("train", epoch.train, number)
+                        | columns("test", epoch.test, number)
+                    )
+        if not rows:
+            return
+        text = io.StringIO()
+        names = list(dict.fromkeys(key for row in rows for key in row))
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self.write("metrics.csv", text.getvalue().encode())
+
+    def write_weights(self, name: str, training: Training, replica: int) -> None:
+        """One network as safetensors: "dense1.W" (inputs, outputs), "dense1.b" (outputs,), …
+
+        z = x W + b in every layer, ReLU between layers. The metadata say how a raw input
+        becomes x.
+        """
+        from safetensors.numpy import save
+
+        data, run = training.problem.data, training.runs[replica]
+        metadata = {
+            "network": name,
+            "sizes": json.dumps(training.network.sizes),
+            "seed": str(run.seed),
+            "alpha": str(run.alpha),
+            "temperature": str(run.temperature),
+            "dataset": data.name,
+            "layers": "z = x W + b, ReLU between layers; W is (inputs, outputs)",
+        }
+        if data.feature_mean is not None and data.feature_deviation is not None:
+            metadata["input"] = "x = (feature - mean) / deviation"
+            metadata["mean"] = json.dumps(data.feature_mean.tolist())
+            metadata["deviation"] = json.dumps(data.feature_deviation.tolist())
+        else:
+            metadata["input"] = f"x = {data.input_scale!r} * pixel"
+        self.write(f"{name}.safetensors", save(training.network.tensors(replica), metadata))
+
+
+def columns(part: str, measured: dict[str, np.ndarray] | None, number: int) -> dict[str, float]:
+    """One network's metrics as columns of metrics.csv."""
+    return {f"{part}_{key}": values[number] for key, values in (measured or {}).items()}

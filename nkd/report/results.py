@@ -1,0 +1,193 @@
+"""Teacher, Student and Person side by side: timings, the table, the sentence, the record."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from nkd.backend import Backend
+from nkd.distillation import Problem, Training
+from nkd.network import MLP
+from nkd.report.view import View
+from nkd.statistics import PairedDifference, paired_difference
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds: training of one network, inference of one row and of 10,000 rows."""
+
+    training: float
+    single: float
+    ten_thousand: float
+
+
+def timing(training: Training, replica: int) -> Timing:
+    """Of one of the networks. Its training time is its share of the pass that it was part of."""
+    network = training.network.select([replica])
+    rows = np.resize(np.arange(len(training.test_inputs)), 10_000)
+    inputs = training.test_inputs.gather(training.backend.asarray(rows))
+    return Timing(
+        training.seconds / len(training.runs),
+        median_seconds(network, inputs[:1], 200, training.backend),
+        median_seconds(network, inputs, 5, training.backend),
+    )
+
+
+def median_seconds(network: MLP, x: Any, repeats: int, backend: Backend) -> float:
+    """Median time of `network.predict(x)`, after one call that is not counted."""
+    seconds = []
+    for _ in range(repeats + 1):
+        backend.synchronize()
+        start = time.perf_counter()
+        network.predict(x)
+        backend.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[1:]))
+
+
+class Results:
+    """Teacher, Student and Person after training: one object for the table, files and picture.
+
+    Args:
+        teacher: the training of one network.
+        pair: the training of all Students and then all Persons, see `distillation.pairs`.
+    """
+
+    def __init__(self, problem: Problem, view: View, teacher: Training, pair: Training) -> None:
+        self.problem, self.view = problem, view
+        self.teacher, self.pair = teacher, pair
+        half = len(pair.runs) // 2
+        self.seeds = [run.seed for run in pair.runs[:half]]
+        self.networks = {
+            "teacher": (teacher, slice(0, 1)),
+            "student": (pair, slice(0, half)),
+            "person": (pair, slice(half, None)),
+        }
+        self.timings = {
+            name: timing(training, members.start)
+            for name, (training, members) in self.networks.items()
+        }
+        student, person = (self.final(name)[view.decisive.name] for name in ("student", "person"))
+        self.difference = paired_difference(student, person)
+
+    def final(self, name: str) -> dict[str, np.ndarray]:
+        """The test metrics after the last epoch of one of the three, one number per seed."""
+        training, members = self.networks[name]
+        return {key: values[members] for key, values in training.history[-1].test.items()}
+
+    def sentence(self) -> str:
+        """Student against Person, claiming no more than the numbers allow."""
+        return sentence(self.difference, self.view, self.seeds, self.problem.data.title)
+
+    def table(self) -> Any:
+        """The result table, for `Screen.print`."""
+        from rich import box
+        from rich.table import Table
+
+        rows: list[tuple[str, list[float], list[str]]] = []
+        counts = [float(training.network.parameter_count) for training, _ in self.networks.values()]
+        rows.append(("parameters", counts, [f"{count:,.0f}" for count in counts]))
+        for measure in self.view.table:
+            finals = [self.final(name)[measure.name] for name in self.networks]
+            texts = [measure.text(values) for values in finals]
+            means = [float(values.mean()) for values in finals]
+            rows.append((f"test {measure.label}", means, texts))
+        for label, key, factor, unit in (
+            ("training time", "training", 1, "s"),
+            ("inference, 1", "single", 1e6, "µs"),
+            ("inference, 10,000", "ten_thousand", 1e3, "ms"),
+        ):
+            seconds = [getattr(timing, key) for timing in self.timings.values()]
+            rows.append((label, seconds, [f"{value * factor:,.1f} {unit}" for value in seconds]))
+
+        side_by_side = len(self.pair.runs)
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            title=f"Test results on {self.problem.data.title}",
+            caption=f"Student and Person: mean ± standard deviation over {len(self.seeds)} seed(s); "
+            f"training time: one network's share of the {side_by_side} that trained side by side. "
+            "Inference: median time for one row and for 10,000 rows.",
+            caption_justify="left",
+        )
+        table.add_column("", no_wrap=True)
+        for name in (*self.networks, "student / teacher", "person / teacher"):
+            table.add_column(name.capitalize(), justify="right", no_wrap=True)
+        for label, values, texts in rows:
+            ratios = [f"{value / values[0]:.3g}" if values[0] else "–" for value in values[1:]]
+            table.add_row(label, *texts, *ratios)
+        return table
+
+    def record(self) -> dict[str, Any]:
+        """Everything that results.json holds, as plain numbers and text."""
+        data = self.problem.data
+        record: dict[str, Any] = {
+            "dataset": data.name,
+            "dataset_title": data.title,
+            "stand_in": data.stand_in,
+            "unit": data.unit,
+            "noise_floor": data.noise_floor,
+            "training_rows": len(data.x_train),
+            "test_rows": len(data.x_test),
+        }
+        for name, (training, members) in self.networks.items():
+            seconds = self.timings[name]
+            record[name] = {
+                "sizes": list(training.network.sizes),
+                "parameters": training.network.parameter_count,
+                "seeds": [run.seed for run in training.runs[members]],
+                "alpha": training.runs[members][0].alpha,
+                "temperature": training.runs[members][0].temperature,
+                "test": {
+                    key: {
+                        "values": values.tolist(),
+                        "mean": float(values.mean()),
+                        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+                    }
+                    for key, values in self.final(name).items()
+                },
+                "training_seconds_per_network": seconds.training,
+                "networks_trained_side_by_side": len(training.runs),
+                "inference_seconds_1": seconds.single,
+                "inference_seconds_10000": seconds.ten_thousand,
+            }
+        record["student_minus_person"] = {
+            "measure": self.view.decisive.name,
+            **asdict(self.difference),
+            "verdict": self.difference.verdict,
+        }
+        record["sentence"] = self.sentence()
+        return record
+
+
+def sentence(difference: PairedDifference, view: View, seeds: Sequence[int], dataset: str) -> str:
+    """What the paired difference of Student and Person says, for people."""
+
+    def text(value: float) -> str:
+        return f"{value:+{view.decisive.style}}"
+
+    who = f"Student − Person on {dataset}: {text(difference.mean)} {view.noun}"
+    if difference.pairs == 1:
+        return (
+            f"{who} in one pair (seed {seeds[0]}). One pair proves nothing: another seed may turn "
+            "it round. Use --seeds 5 or more."
+        )
+    span = f"over {difference.pairs} pairs (seeds {seeds[0]}–{seeds[-1]})"
+    if difference.low is None or difference.high is None:
+        return (
+            f"{who} in each of {difference.pairs} pairs (seeds {seeds[0]}–{seeds[-1]}): with no "
+            "spread between the pairs there is no interval, and no verdict."
+        )
+    interval = (
+        f"{difference.confidence:.0%} interval {text(difference.low)} to {text(difference.high)}"
+    )
+    verdict = {
+        "better": "the Student is better than the Person",
+        "worse": "the Student is worse than the Person",
+        "not distinguishable": "Student and Person are not distinguishable",
+    }[difference.verdict]
+    return (
+        f"{who} {span}, {interval.replace('%', ' %')}: {verdict}. The interval is for other seeds "
+        "of the pair with this one teacher and this test set, not for other teachers or data."
+    )

@@ -1,0 +1,84 @@
+"""What a run prints as it happens."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from nkd.distillation import Training
+from nkd.report.view import View
+
+REFRESH_SECONDS = 0.1
+PLAIN_WIDTH = 110
+"""Columns of output that does not go to a terminal."""
+
+
+class Screen:
+    """Prints a run as it happens: a live bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console = Console(highlight=False, width=PLAIN_WIDTH)
+
+    def print(self, text: Any = "", style: str | None = None) -> None:
+        """Print a line, however long, or a table."""
+        self.console.print(text, style=style, markup=False, soft_wrap=isinstance(text, str))
+
+    def notice(self, text: str) -> None:
+        """Print something that must not be missed."""
+        from rich import box
+        from rich.panel import Panel
+
+        self.console.print(Panel(text, box=box.HEAVY, style="bold red"))
+
+    def train(self, names: Sequence[str], training: Training, view: View) -> None:
+        """Train to the end under a progress bar; lines after each reported epoch.
+
+        Args:
+            names: of the runs, as "teacher"; runs of one name share a line, of their means.
+            training: what to train.
+            view: the metrics to print.
+        """
+        groups = {name: [n for n, other in enumerate(names) if other == name] for name in names}
+        epochs, width = training.settings.epochs, max(map(len, groups))
+        with self.progress(" and ".join(groups), epochs * training.steps_per_epoch) as track:
+            for epoch in training.epochs(track):
+                if epoch.train is None:
+                    continue
+                for name, members in groups.items():
+                    parts = (
+                        f"{part} {view.describe(values, members)}"
+                        for part, values in (("train", epoch.train), ("test", epoch.test))
+                    )
+                    self.print(
+                        f"{name.capitalize():{width}} epoch {epoch.number:{len(str(epochs))}}"
+                        f"/{epochs}   {'   '.join(parts)}"
+                    )
+
+    @contextmanager
+    def progress(self, title: str, steps: int) -> Iterator[Callable[[Iterable], Iterable]]:
+        """A bar over so many steps; the value wraps iterables of steps and counts them."""
+        if not self.console.is_terminal:
+            yield iter
+            return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(None), TimeRemainingColumn()
+        # It is refreshed here, not by a thread of its own, which would take time from training.
+        with Progress(*columns, console=self.console, auto_refresh=False, transient=True) as bar:
+            task = bar.add_task(title, total=steps)
+
+            def track(batches: Iterable) -> Iterator:
+                shown, done = time.monotonic(), 0
+                for batch in batches:
+                    yield batch
+                    done += 1
+                    if time.monotonic() - shown > REFRESH_SECONDS:
+                        bar.update(task, advance=done, refresh=True)
+                        shown, done = time.monotonic(), 0
+                bar.update(task, advance=done, refresh=True)
+
+            yield track

@@ -1,0 +1,74 @@
+"""How a problem's metrics are shown: the same on the screen, in the table and in the figure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nkd.distillation import Classification, Problem
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How one of a problem's metrics is shown.
+
+    Args:
+        name: its key, as in `Problem.measure`.
+        short: its name in a progress line.
+        label: its name in the table and the figure, with its unit.
+        factor, style: the shown text is format(factor·value, style) + unit.
+    """
+
+    name: str
+    short: str
+    label: str
+    style: str
+    factor: float = 1.0
+    unit: str = ""
+
+    def text(self, values: np.ndarray | float) -> str:
+        """The value, or mean ± standard deviation of several."""
+        values = np.atleast_1d(values) * self.factor
+        text = format(values.mean(), self.style)
+        if len(values) > 1:
+            text += f" ± {format(values.std(ddof=1), self.style)}"
+        return text + self.unit
+
+
+@dataclass(frozen=True)
+class View:
+    """How a problem is shown: which metrics where, and what counts between Student and Person.
+
+    Args:
+        line: the metrics of a progress line.
+        table: the metrics of the result table.
+        decisive: the metric by which Student and Person are compared; less is better.
+        noun: what that metric counts, as "test errors".
+    """
+
+    line: tuple[Measure, ...]
+    table: tuple[Measure, ...]
+    decisive: Measure
+    noun: str
+
+    def describe(self, values: dict[str, np.ndarray], members: list[int]) -> str:
+        """The metrics of a progress line, their means over some of the networks."""
+        return ", ".join(
+            f"{measure.short} {measure.text(values[measure.name][members].mean())}"
+            for measure in self.line
+        )
+
+
+def view_of(problem: Problem) -> View:
+    """Classes: loss and accuracy, the errors decide. Regression: RMSE and R², the RMSE decides."""
+    if isinstance(problem, Classification):
+        loss = Measure("loss", "loss", "loss (nats)", ".4f")
+        accuracy = Measure("accuracy", "accuracy", "accuracy", ".2f", 100, " %")
+        errors = Measure("errors", "errors", "errors", ",.1f")
+        return View((loss, accuracy), (accuracy, errors, loss), errors, "test errors")
+    unit = problem.data.unit
+    squared, unit = (f" ({unit}²)", f" ({unit})") if unit else ("", "")
+    loss = Measure("loss", "loss", f"loss{squared}", ".4f")
+    rmse = Measure("rmse", "RMSE", f"RMSE{unit}", ".4f")
+    mae = Measure("mae", "MAE", f"MAE{unit}", ".4f")
+    r2 = Measure("r2", "R²", "R²", ".4f")
+    return View((loss, rmse, r2), (rmse, mae, r2, loss), rmse, f"test RMSE{unit}")

@@ -1,0 +1,41 @@
+"""Distil a classifier of digits: Teacher, Student and Person on MNIST.
+
+The Teacher is 784-1024-512-256-128-64-10, Student and Person are 784-128-64-10, with ReLU; Adam.
+How the defaults were chosen: docs/defaults.md.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from nkd.command_line import Experiment, Flags, main
+from nkd.data import load_classification
+from nkd.distillation import Classification
+
+
+@dataclass
+class ClassificationFlags(Flags):
+    """Flags of the experiment on classes."""
+
+    dataset: Literal["auto", "mnist", "digits"] = "auto"
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    teacher_learning_rate: float = 1e-3
+    alpha: float = 0.5
+    temperature: float = 4.0
+    """Softens the logits of Teacher and Student in the soft loss."""
+    out: str = "runs/classification-<time>"
+
+
+EXPERIMENT = Experiment(
+    name="classification",
+    flags=ClassificationFlags,
+    load=lambda dataset, data_dir: Classification(load_classification(dataset, data_dir)),
+    teacher=(1024, 512, 256, 128, 64),
+    student=(128, 64),
+    report_every=5,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT, __doc__))

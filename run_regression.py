@@ -1,0 +1,40 @@
+"""Distil a regression: Teacher, Student and Person on California Housing.
+
+The Teacher is 8-512-256-128-64-32-1, Student and Person are 8-16-8-1, with ReLU; Adam. The
+Student learns from the true prices and from the Teacher's. Results are in units of $100,000. How
+the defaults were chosen: docs/defaults.md.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from nkd.command_line import Experiment, Flags, main
+from nkd.data import load_regression
+from nkd.distillation import Regression
+
+
+@dataclass
+class RegressionFlags(Flags):
+    """Flags of the experiment on real numbers."""
+
+    dataset: Literal["auto", "california", "friedman"] = "auto"
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 1e-2
+    teacher_learning_rate: float = 1e-2
+    alpha: float = 0.5
+    out: str = "runs/regression-<time>"
+
+
+EXPERIMENT = Experiment(
+    name="regression",
+    flags=RegressionFlags,
+    load=lambda dataset, data_dir: Regression(load_regression(dataset, data_dir)),
+    teacher=(512, 256, 128, 64, 32),
+    student=(16, 8),
+    report_every=10,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT, __doc__))

@@ -1,0 +1,275 @@
+"""Every derivative that was written by hand, against differences and against 50 digits."""
+
+import math
+from functools import partial
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from nkd.layers import Dense, ReLU
+from nkd.losses import (
+    Distillation,
+    RegressionDistillation,
+    cross_entropy,
+    distillation,
+    kl_divergence,
+    mse,
+)
+from nkd.network import MLP
+
+STEP = 1e-5
+REPLICAS = st.sampled_from([(), (1,), (3,), (2, 2)])
+SEEDS = st.integers(0, 2**32 - 1)
+SMALL = st.integers(1, 4)
+CLASSES = st.integers(2, 5)
+SIZES = st.sampled_from([1e-3, 1.0, 30.0, 1000.0])  # of logits
+TEMPERATURES = st.floats(0.5, 20.0)
+
+
+def assert_gradient(function, at, gradient, generator):
+    """The gradient is the derivative of `function`, which maps (…, ·, ·) to one value per replica.
+
+    All replicas move at once but each value is compared with its own gradient, so a gradient
+    that belongs to another replica fails too.
+    """
+    value = function(at)
+    axes = tuple(range(value.ndim, at.ndim))
+    norm = np.sqrt((gradient**2).sum(axis=axes))
+    bound = 1e-6 * np.maximum(1, np.maximum(abs(value), norm))
+    direction = generator.normal(size=at.shape)
+    directions = [direction / np.sqrt((direction**2).sum(axis=axes, keepdims=True))]
+    coordinates = at.shape[value.ndim :]
+    if math.prod(coordinates) <= 12:
+        for coordinate in np.ndindex(coordinates):
+            directions.append(np.zeros_like(at))
+            directions[-1][(..., *coordinate)] = 1
+    for direction in directions:
+        ahead, behind = function(at + STEP * direction), function(at - STEP * direction)
+        slope = (gradient * direction).sum(axis=axes)
+        assert (abs((ahead - behind) / (2 * STEP) - slope) <= bound).all()
+
+
+@settings(max_examples=80)
+@given(REPLICAS, SMALL, SMALL, SMALL, SEEDS)
+def test_dense_has_the_derivatives_of_its_weights_biases_and_inputs(
+    backend, replicas, B, I, O, seed
+):
+    generator = np.random.default_rng(seed)
+    x, W, b, dz = (
+        generator.normal(size=(*replicas, *shape)) for shape in ((B, I), (I, O), (1, O), (B, O))
+    )
+
+    def layer(x, W, b):
+        dW, db = backend.xp.empty(W.shape), backend.xp.empty(b.shape)
+        dense = Dense(backend.asarray(W), backend.asarray(b), dW, db, True, backend)
+        dense.resize(B)
+        return dense, dense.forward(backend.asarray(x))
+
+    def value(**changed):
+        _, z = layer(**{"x": x, "W": W, "b": b} | changed)
+        return (backend.to_numpy(z) * dz).sum(axis=(-2, -1))
+
+    dense, _ = layer(x, W, b)
+    dx = dense.backward(backend.asarray(dz))
+    assert_gradient(lambda at: value(x=at), x, backend.to_numpy(dx), generator)
+    assert_gradient(lambda at: value(W=at), W, backend.to_numpy(dense.dW), generator)
+    assert_gradient(lambda at: value(b=at), b, backend.to_numpy(dense.db), generator)
+
+
+@settings(max_examples=40)
+@given(REPLICAS, SMALL, SMALL, SEEDS)
+def test_relu_has_the_derivative_of_its_input_away_from_zero(backend, replicas, B, O, seed):
+    generator = np.random.default_rng(seed)
+    z, dh = generator.normal(size=(2, *replicas, B, O))
+    z += np.sign(z) * 0.01
+    relu = ReLU(replicas, O, backend)
+    relu.resize(B)
+
+    def value(z):
+        h = relu.forward(backend.asarray(z.copy()))
+        return (backend.to_numpy(h) * dh).sum(axis=(-2, -1))
+
+    value(z)
+    gradient = backend.to_numpy(relu.backward(backend.asarray(dh.copy())))
+    assert_gradient(value, z, gradient, generator)
+
+
+def test_relu_has_the_derivative_zero_at_zero(backend):
+    relu = ReLU((), 5, backend)
+    relu.resize(1)
+    h = relu.forward(backend.asarray([[0.0, -0.0, 1.0, -1.0, 5e-324]]))
+    assert backend.to_numpy(h).tolist() == [[0, 0, 1, 0, 5e-324]]
+    dz = relu.backward(backend.asarray(np.full((1, 5), 3.0)))
+    assert backend.to_numpy(dz).tolist() == [[0, 0, 3, 0, 3]]
+
+
+def random_rows(generator, shape):
+    """Rows of probabilities."""
+    return generator.dirichlet(np.ones(shape[-1]), shape[:-1])
+
+
+def per_replica(generator, low, high, replicas):
+    """One random number for each replica, to be broadcast against (…, B, C)."""
+    return generator.uniform(low, high, (*replicas, 1, 1))
+
+
+def distillation_of_replicas(z, y, z_teacher, alpha, T, backend):
+    """The value, constant included, and gradient of the class that trains."""
+    loss = Distillation(alpha, T, replicas=z.shape[:-2], backend=backend)
+    t, constant = loss.blend(y, z_teacher)
+    value, dz = loss(z, t)
+    return value + constant.mean(axis=-1), dz
+
+
+def regression_of_replicas(s, y, s_teacher, alpha, backend):
+    loss = RegressionDistillation(alpha, replicas=s.shape[:-2], backend=backend)
+    t, constant = loss.blend(y, s_teacher)
+    value, ds = loss(s, t)
+    return value + constant.mean(axis=-1), ds
+
+
+def losses(backend, generator, shape, size, alpha, T):
+    """Each loss as a function of its outputs alone: name → function."""
+    y, z_teacher = random_rows(generator, shape), generator.normal(0, size, shape)
+    y, z_teacher = backend.asarray(y), backend.asarray(z_teacher)
+    alphas = per_replica(generator, 0, 1, shape[:-2])
+    temperatures = per_replica(generator, 0.5, 20, shape[:-2])
+    return {
+        "cross-entropy": partial(cross_entropy, y=y, backend=backend),
+        "KL divergence": partial(kl_divergence, z_teacher=z_teacher, T=T, backend=backend),
+        "MSE": partial(mse, y=z_teacher, backend=backend),
+        "distillation": partial(
+            distillation, y=y, z_teacher=z_teacher, alpha=alpha, T=T, backend=backend
+        ),
+        "Distillation": partial(
+            distillation_of_replicas,
+            y=y,
+            z_teacher=z_teacher,
+            alpha=alphas,
+            T=temperatures,
+            backend=backend,
+        ),
+        "RegressionDistillation": partial(
+            regression_of_replicas, y=y, s_teacher=z_teacher, alpha=alphas, backend=backend
+        ),
+    }
+
+
+@settings(max_examples=80)
+@given(REPLICAS, SMALL, CLASSES, SIZES, st.floats(0, 1), TEMPERATURES, SEEDS)
+def test_each_loss_has_the_derivative_of_its_value(backend, replicas, B, C, size, alpha, T, seed):
+    generator = np.random.default_rng(seed)
+    shape = (*replicas, B, C)
+    z = generator.normal(0, size, shape)
+    for loss in losses(backend, generator, shape, size, alpha, T).values():
+        _, gradient = loss(backend.asarray(z))
+        gradient = backend.to_numpy(gradient).copy()
+        assert_gradient(
+            lambda at, loss=loss: backend.to_numpy(loss(backend.asarray(at))[0]),
+            z,
+            gradient,
+            generator,
+        )
+
+
+@pytest.mark.parametrize("soft", [True, False], ids=["classes", "regression"])
+@settings(max_examples=80)
+@given(
+    st.sampled_from([((1,), (1,)), ((3,), (3,)), ((3,), ()), ((2, 2), (1, 2))]),
+    SMALL,
+    st.lists(st.integers(2, 5), min_size=2, max_size=4),
+    SEEDS,
+)
+def test_a_network_with_its_loss_has_the_derivative_of_every_parameter(
+    backend, soft, axes, B, sizes, seed
+):
+    replicas, shared = axes
+    generator = np.random.default_rng(seed)
+    network = MLP(sizes, replicas, dtype=np.float64, backend=backend)
+    network.initialise(range(math.prod(replicas)))
+    parameters = backend.to_numpy(network.parameters).copy()
+    parameters += generator.normal(0, 0.3, parameters.shape)  # biases too
+    x = backend.asarray(generator.normal(size=(*shared, B, sizes[0])))
+    shape = (*replicas, B, sizes[-1])
+    name = "Distillation" if soft else "RegressionDistillation"
+    loss = losses(backend, generator, shape, 3.0, 0.5, 2.0)[name]
+
+    def run(at):
+        network.parameters[:] = backend.asarray(at)
+        value, dz = loss(network.forward(x))
+        active.append(
+            [backend.to_numpy(layer.h > 0) for layer in network.layers if isinstance(layer, ReLU)]
+        )
+        return backend.to_numpy(value).reshape(-1), dz
+
+    active = []
+    _, dz = run(parameters)
+    network.backward(dz)
+    gradient = backend.to_numpy(network.gradients)
+
+    def value(at):
+        result, _ = run(at)
+        # Between here and the centre lies a kink: there is no derivative to compare with.
+        assume(all(map(np.array_equal, active[0], active[-1])))
+        return result
+
+    assert_gradient(value, parameters, gradient, generator)
+
+
+def exact_distillation(z, y, z_teacher, alpha, T):
+    """Value and gradient for (B, C), in 50 digits, from the definition."""
+    with mpmath.workdps(50):
+
+        def log_softmax(row, T):
+            row = [mpmath.mpf(number) / T for number in row]
+            total = mpmath.log(mpmath.fsum(map(mpmath.exp, row)))
+            return [number - total for number in row]
+
+        alpha, T = mpmath.mpf(alpha), mpmath.mpf(T)
+        value, gradient = mpmath.mpf(0), []
+        for row, labels, teacher in zip(z.tolist(), y.tolist(), z_teacher.tolist(), strict=True):
+            hard, soft, teacher = log_softmax(row, 1), log_softmax(row, T), log_softmax(teacher, T)
+            gradient.append([])
+            for h, s, p, label in zip(hard, soft, teacher, map(mpmath.mpf, labels), strict=True):
+                value -= (1 - alpha) * label * h
+                value += alpha * T**2 * mpmath.exp(p) * (p - s)
+                slope = (1 - alpha) * (mpmath.exp(h) - label)
+                slope += alpha * T * (mpmath.exp(s) - mpmath.exp(p))
+                gradient[-1].append(float(slope / len(z)))
+        return float(value / len(z)), np.array(gradient)
+
+
+EXTREME = st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e3, -1e3, 1e4, -1e4, 1e4 + 1, 12345.678])
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.tuples(EXTREME, EXTREME, EXTREME), min_size=2, max_size=4),
+    st.sampled_from([0.0, 0.3, 0.9, 1.0]),
+    st.sampled_from([0.5, 1.0, 4.0, 20.0]),
+    st.integers(0, 2),
+)
+@example([(1e4, -1e4, 0.0), (-1e4, 1e4, 0.0)], 0.5, 0.5, 0)
+@example([(3.0, 3.0, 3.0), (3.0, 3.0, 3.0)], 1.0, 2.0, 1)
+def test_values_and_gradients_are_right_in_50_digits_at_extreme_logits(
+    backend, rows, alpha, T, label
+):
+    half = len(rows) // 2
+    z, z_teacher = np.array(rows[:half]), np.array(rows[half : 2 * half])
+    y = np.eye(3)[[label] * half]
+    move = backend.asarray
+    checks = [
+        (distillation(move(z), move(y), move(z_teacher), alpha, T, backend=backend), (alpha, T)),
+        (cross_entropy(move(z), move(y), backend=backend), (0.0, 1.0)),
+    ]
+    value, dz = kl_divergence(move(z), move(z_teacher), T, backend=backend)
+    checks.append(((value * T**2, dz * T**2), (1.0, T)))
+    # Rounding in proportion to the numbers that were added: |z|·T in the value, T in the slope.
+    size = max(1.0, abs(z).max(), abs(z_teacher).max())
+    for (value, dz), (alpha, T) in checks:
+        exact_value, exact_dz = exact_distillation(z, y, z_teacher, alpha, T)
+        assert abs(float(backend.to_numpy(value)) - exact_value) <= 1e-15 * 8 * size * max(1, T)
+        assert abs(backend.to_numpy(dz) - exact_dz).max() <= 1e-12 * max(1, T)

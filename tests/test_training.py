@@ -1,0 +1,389 @@
+"""The training loop against the textbook, and what must hold of every run."""
+
+import itertools
+import math
+import tracemalloc
+from functools import partial
+
+import numpy as np
+import oracle
+import pytest
+from conftest import (
+    assert_same_tensors,
+    classification_data,
+    regression_data,
+    relative_difference,
+    teacher_outputs,
+)
+
+from nkd import Classification, Dataset, Regression, Run, Settings, Training, UserError, pairs
+from nkd.data import batch_orders
+from nkd.random_streams import Purpose, random_stream
+from nkd.training import Table, learning_rates
+
+ROWS, BATCH = 22, 5  # five steps per epoch, the last with two rows
+SETTINGS = Settings(epochs=2, batch_size=BATCH, learning_rate=0.03)
+KINDS = ["classification", "regression"]
+PRECISIONS = [(np.float64, 1e-9), (np.float32, 1e-4)]
+
+
+def problem_of(kind):
+    """A problem, sizes for its network, and two teachers' outputs."""
+    if kind == "classification":
+        return (
+            Classification(classification_data(ROWS)),
+            (6, 8, 5, 4),
+            [teacher_outputs(ROWS, 4, seed) for seed in (0, 1)],
+        )
+    return (
+        Regression(regression_data(ROWS)),
+        (5, 8, 5, 2),
+        [teacher_outputs(ROWS, 2, seed) for seed in (0, 1)],
+    )
+
+
+def textbook(problem, run, initial, orders, rates):
+    """The same run by the oracle: tensors by name, the objectives, and the test loss."""
+    data = problem.data
+    x, x_test = (rows.astype(np.float64) * data.input_scale for rows in (data.x_train, data.x_test))
+    if isinstance(problem, Classification):
+        y, y_test = np.eye(problem.outputs)[data.y_train], np.eye(problem.outputs)[data.y_test]
+        hard, soft = oracle.cross_entropy, partial(oracle.distillation, T=run.temperature)
+    else:
+        y, y_test = data.y_train, data.y_test
+        hard, soft = oracle.mse, oracle.regression_distillation
+
+    def loss(z, rows):
+        if run.alpha == 0:
+            return hard(z, y[rows])
+        return soft(z, y[rows], run.targets[rows], alpha=run.alpha)
+
+    trained, objectives = oracle.train(
+        [tensor.astype(np.float64) for tensor in initial.values()], x, loss, orders, BATCH, rates
+    )
+    test_loss, _ = hard(oracle.forward(trained, x_test)[-1], y_test)
+    return dict(zip(initial, trained, strict=True)), objectives, test_loss
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_steps_are_the_textbooks_ten_steps(backend, kind, dtype, tolerance, schedule):
+    problem, sizes, (teacher, other) = problem_of(kind)
+    runs = [Run(3, 0.7, 4.0, teacher), Run(4, 0.3, 1.5, other), Run(3), Run(5, 1.0, 2.0, teacher)]
+    settings = Settings(2, BATCH, 0.03, schedule)
+    generator = np.random.default_rng(0)
+    orders = [np.stack([generator.permutation(ROWS) for _ in runs]) for _ in range(2)]
+    options = {"dtype": dtype, "backend": backend}
+    training = Training(problem, sizes, runs, settings, orders=orders, **options)
+    initial = [training.network.tensors(replica) for replica in range(len(runs))]
+    training.run()
+
+    rates = [0.03] * 10
+    if schedule == "cosine":
+        rates = [0.03 * (1 + math.cos(math.pi * step / 10)) / 2 for step in range(10)]
+    for replica, run in enumerate(runs):
+        own = [order[replica] for order in orders]
+        tensors, objectives, test_loss = textbook(problem, run, initial[replica], own, rates)
+        assert_same_tensors(training.network.tensors(replica), tensors, tolerance)
+        assert objectives == pytest.approx(
+            [epoch.objective[replica] for epoch in training.history], rel=tolerance
+        )
+        assert training.history[-1].test["loss"][replica] == pytest.approx(test_loss, rel=tolerance)
+
+
+def record(table, backend):
+    """Keep what the table gathers: a list of (row numbers, rows)."""
+    gathered, gather = [], table.gather
+
+    def recorder(rows):
+        batch = gather(rows)
+        gathered.append((backend.to_numpy(rows).copy(), backend.to_numpy(batch).copy()))
+        return batch
+
+    table.gather = recorder
+    return gathered
+
+
+def test_every_epoch_visits_every_row_once_the_short_last_batch_included(backend):
+    rows = 60_000
+    x = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
+    y = (np.arange(rows) % 3).astype(np.int64)
+    data = Dataset("made-up", "", x, y, x[:3], y[:3], input_scale=1e-6)
+    runs = [Run(1), Run(2)]
+    settings = Settings(epochs=2, batch_size=128, learning_rate=1e-3, report_every=9)
+    training = Training(Classification(data), (2, 2, 3), runs, settings, backend=backend)
+    inputs = record(training.train_inputs, backend)
+    targets = record(training.targets, backend)
+    training.run()
+
+    sizes = [numbers.shape[-1] for numbers, _ in inputs]
+    assert sizes == ([128] * 468 + [96]) * 2
+    orders = []
+    for epoch in (inputs[:469], inputs[469:]):
+        numbers = np.concatenate([numbers for numbers, _ in epoch], axis=-1).reshape(2, rows)
+        batches = np.concatenate([batch for _, batch in epoch], axis=-2).reshape(2, rows, 2)
+        for replica in range(2):
+            assert (np.sort(numbers[replica]) == np.arange(rows)).all()
+            assert np.allclose(batches[replica], x[numbers[replica]] * 1e-6, rtol=1e-6)
+            orders.append(numbers[replica].tobytes())
+    assert len(set(orders)) == 4  # no two seeds and no two epochs have the same order
+    for (numbers, _), (same, labels) in zip(inputs, targets, strict=True):
+        assert (numbers == same).all()
+        assert (labels.argmax(axis=-1).reshape(2, -1) == y[numbers].reshape(2, -1)).all()
+
+
+def lists_of_runs(teacher, other):
+    return {
+        "a grid of arms and seeds": [
+            Run(seed, alpha, T, targets)
+            for alpha, T, targets in [(0.9, 4.0, teacher), (0.9, 1.0, teacher), (0.2, 4.0, other)]
+            for seed in (1, 2)
+        ]
+        + [Run(1), Run(2)],
+        "an irregular list": [
+            Run(1, 0.9, 4.0, teacher),
+            Run(2, 0.9, 4.0, other),
+            Run(1),
+            Run(7, 0.2, 4.0, teacher),
+            Run(7, 0.2, 2.0, teacher),
+        ],
+        "seeds before arms": [
+            Run(seed, alpha, 2.0, teacher) for seed in (1, 2) for alpha in (0.5, 0.0)
+        ],
+        "the same run twice": [Run(1, 0.5, 2.0, teacher)] * 2,
+    }
+
+
+@pytest.mark.parametrize("layout", list(lists_of_runs(*problem_of("regression")[2])))
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_of_many_runs_is_the_run_on_its_own(backend, kind, layout):
+    problem, sizes, teachers = problem_of(kind)
+    runs = lists_of_runs(*teachers)[layout]
+    options = {"dtype": np.float64, "backend": backend}
+    together = Training(problem, sizes, runs, SETTINGS, **options).run()
+    outputs = together.outputs(together.test_inputs)
+    for replica, run in enumerate(runs):
+        alone = Training(problem, sizes, [run], SETTINGS, **options).run()
+        assert_same_tensors(together.network.tensors(replica), alone.network.tensors(), 1e-11)
+        assert np.allclose(outputs[replica], alone.outputs(alone.test_inputs)[0], rtol=1e-9)
+        for epoch, expected in zip(together.history, alone.history, strict=True):
+            assert epoch.objective[replica] == pytest.approx(expected.objective[0], rel=1e-11)
+            for measured, own in ((epoch.test, expected.test), (epoch.train, expected.train)):
+                for name, values in own.items():
+                    assert measured[name][replica] == pytest.approx(values[0], rel=1e-9)
+
+
+def test_runs_in_a_grid_share_their_batches_and_others_do_not(backend):
+    problem, sizes, teachers = problem_of("classification")
+    shapes = {}
+    for layout, runs in lists_of_runs(*teachers).items():
+        training = Training(problem, sizes, runs, SETTINGS, backend=backend)
+        gathered = record(training.train_inputs, backend)
+        training.run()
+        shapes[layout] = gathered[0][1].shape
+    assert shapes == {
+        "a grid of arms and seeds": (1, 2, BATCH, 6),  # two batches for eight runs
+        "an irregular list": (5, BATCH, 6),
+        "seeds before arms": (4, BATCH, 6),
+        "the same run twice": (2, BATCH, 6),
+    }
+
+
+def test_pairs_are_students_and_then_persons_of_the_same_seeds():
+    teacher = teacher_outputs()
+    runs = pairs(range(3), 0.9, teacher, 4.0)
+    assert [run.seed for run in runs] == [0, 1, 2, 0, 1, 2]
+    assert [run.alpha for run in runs] == [0.9] * 3 + [0.0] * 3
+    assert all(run.targets is teacher and run.temperature == 4.0 for run in runs[:3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_seed_gives_the_same_bits(backend, kind):
+    problem, sizes, (teacher, _) = problem_of(kind)
+
+    def bits(seed):
+        runs = [Run(seed, 0.7, 3.0, teacher), Run(seed)]
+        training = Training(problem, sizes, runs, SETTINGS, backend=backend).run()
+        objectives = [epoch.objective.tobytes() for epoch in training.history]
+        return backend.to_numpy(training.network.parameters).tobytes(), objectives
+
+    assert bits(1) == bits(1)
+    assert bits(1) != bits(2)
+
+
+@pytest.mark.parametrize("layout", ["a grid of arms and seeds", "an irregular list"])
+def test_a_given_order_replaces_the_drawn_one_for_all_runs(backend, layout):
+    problem, sizes, teachers = problem_of("classification")
+    runs = lists_of_runs(*teachers)[layout]
+    options = {"dtype": np.float64, "backend": backend}
+    orders = [order[0] for order in batch_orders([2], ROWS, SETTINGS.epochs)]  # that of seed 2
+    given = Training(problem, sizes, runs, SETTINGS, orders=orders, **options).run()
+    drawn = Training(problem, sizes, runs, SETTINGS, **options).run()
+    for replica, run in enumerate(runs):
+        tensors, expected = given.network.tensors(replica), drawn.network.tensors(replica)
+        if run.seed == 2:
+            assert_same_tensors(tensors, expected, 1e-11)
+        else:
+            assert relative_difference(tensors["dense1.W"], expected["dense1.W"]) > 1e-3
+
+
+def test_given_weights_replace_the_drawn_ones(backend):
+    problem, sizes, (teacher, _) = problem_of("classification")
+    options = {"dtype": np.float64, "backend": backend}
+    orders = [np.arange(ROWS)] * SETTINGS.epochs
+    run, other = Run(1, 0.7, 3.0, teacher), Run(9, 0.7, 3.0, teacher)
+    expected = Training(problem, sizes, [run], SETTINGS, orders=orders, **options)
+    start = expected.network.tensors()
+    training = Training(problem, sizes, [Run(4), other], SETTINGS, orders=orders, **options)
+    training.network.set_tensors(1, start)
+    assert_same_tensors(training.run().network.tensors(1), expected.run().network.tensors(), 1e-11)
+
+
+def allocations_per_step(training):
+    """Bytes that each step takes at its peak beyond what was there before it."""
+    peaks = []
+
+    def track(starts):
+        for start in starts:
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            yield start
+            peaks.append(tracemalloc.get_traced_memory()[1] - before)
+
+    # NumPy computes some broadcast or cast operands through buffers of its own, of a constant
+    # number of elements: so few here that they hide nothing.
+    usual = np.setbufsize(16)
+    tracemalloc.start()
+    try:
+        for _ in training.epochs(track):
+            pass
+    finally:
+        tracemalloc.stop()
+        np.setbufsize(usual)
+    return peaks
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("width", "batch"), [(8, 512), (512, 8), (128, 256)], ids=["long", "wide", "large"]
+)
+def test_a_step_allocates_nothing_that_grows_with_the_network_or_the_batch(kind, width, batch):
+    rows = 3 * batch
+    if kind == "classification":
+        problem = Classification(classification_data(rows, width, 10))
+    else:
+        problem = Regression(regression_data(rows, width, 8))
+    runs = pairs((1, 2), 0.7, teacher_outputs(rows, problem.outputs), 3.0)
+    settings = Settings(epochs=2, batch_size=batch, learning_rate=1e-3, report_every=9)
+    training = Training(problem, (width, width, problem.outputs), runs, settings)
+    if kind == "classification":
+        assert training.train_inputs.flat.dtype == np.uint8
+    warm_up, *steps = allocations_per_step(training)
+    # The first step of the second epoch frees the last view of the first one's order.
+    steps = [steps[0], steps[1], steps[3], steps[4]]
+    assert warm_up > 4 * len(runs) * batch * (2 * width + problem.outputs)
+    # Far less than any array of values; NumPy copies a batch's row numbers to gather by them.
+    assert max(steps) < 16_000
+
+
+def test_bytes_with_a_scale_train_as_the_numbers_they_stand_for(backend):
+    options = {"dtype": np.float64, "backend": backend}
+    trained = []
+    for pixels in (True, False):
+        data = classification_data(ROWS, pixels=pixels)
+        assert (data.x_train.dtype == np.uint8) is pixels
+        trained.append(Training(Classification(data), (6, 8, 4), [Run(1)], SETTINGS, **options))
+        trained[-1].run()
+    assert_same_tensors(trained[0].network.tensors(), trained[1].network.tensors(), 1e-9)
+    outputs = [training.outputs(training.test_inputs) for training in trained]
+    assert np.allclose(*outputs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 7), (1, 3, 7)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_a_table_gathers_scaled_rows_of_the_version_asked_for(backend, dtype, shape):
+    generator = np.random.default_rng(0)
+    values = generator.integers(0, 256, (4, 20, 3)).astype(dtype)
+    rows = generator.integers(0, 20, shape)
+    plain = Table(values[0], scale=0.5, dtype=np.float64, backend=backend)
+    expected = values[0][rows] * 0.5
+    assert (backend.to_numpy(plain.gather(backend.asarray(rows))) == expected).all()
+    assert (backend.to_numpy(plain[3:9]) == values[0][3:9] * 0.5).all()
+    assert len(plain) == 20
+
+    versions = generator.integers(0, 4, shape[:-1] if len(shape) < 3 else (4, 3))
+    table = Table(values, versions, scale=0.5, dtype=np.float64, backend=backend)
+    expected = values[versions[..., None], rows] * 0.5
+    for count in (7, 2, 7):  # a short batch in between
+        gathered = backend.to_numpy(table.gather(backend.asarray(rows[..., :count])))
+        assert (gathered == expected[..., :count, :]).all()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 500])
+def test_learning_rates_are_constant_or_fall_along_a_cosine_to_almost_nothing(steps):
+    assert learning_rates("constant", 0.3, steps) == [0.3] * steps
+    rates = learning_rates("cosine", 0.3, steps)
+    assert len(rates) == steps
+    assert rates[0] == 0.3
+    assert all(now > then for now, then in itertools.pairwise(rates))
+    assert rates[-1] > 0
+    # Symmetric about the half: all but the first have their opposite.
+    assert math.fsum(rates) == pytest.approx(0.3 * (steps + 1) / 2)
+
+
+def test_a_stream_depends_on_its_seed_and_its_purpose_alone():
+    def first_numbers(seed, purpose):
+        return tuple(random_stream(seed, purpose).integers(0, 2**63, 4))
+
+    streams = {first_numbers(seed, purpose) for seed in range(5) for purpose in Purpose}
+    assert len(streams) == 5 * len(Purpose)
+    assert first_numbers(1, Purpose.BATCH_ORDER) in streams
+
+
+def test_a_run_that_listens_to_a_teacher_needs_one():
+    with pytest.raises(UserError, match="targets"):
+        Run(1, 0.5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_diverging_run_says_which_flag_to_lower(backend, kind):
+    problem, sizes, (teacher, _) = problem_of(kind)
+    settings = Settings(epochs=9, batch_size=BATCH, learning_rate=1e20)
+    training = Training(problem, sizes, pairs([7], 0.5, teacher, 2.0), settings, backend=backend)
+    with pytest.raises(UserError, match=r"seed 7\b.*--learning-rate") as refusal:
+        training.run()
+    assert "\n" not in str(refusal.value)
+
+
+def test_training_rows_are_measured_after_reported_epochs_and_the_last(backend):
+    problem, sizes, _ = problem_of("classification")
+    settings = Settings(epochs=7, batch_size=BATCH, learning_rate=0.01, report_every=3)
+    history = Training(problem, sizes, [Run(1)], settings, backend=backend).run().history
+    assert [epoch.number for epoch in history] == [1, 2, 3, 4, 5, 6, 7]
+    assert [epoch.number for epoch in history if epoch.train is not None] == [3, 6, 7]
+    assert all(set(epoch.test) == {"loss", "accuracy", "errors"} for epoch in history)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_measured_follows_from_the_outputs(backend, kind):
+    problem, sizes, (teacher, _) = problem_of(kind)
+    runs = pairs([1, 2], 0.7, teacher, 3.0)
+    training = Training(problem, sizes, runs, SETTINGS, dtype=np.float64, backend=backend).run()
+    data, last = problem.data, training.history[-1]
+    for inputs, y, measured in (
+        (training.train_inputs, data.y_train, last.train),
+        (training.test_inputs, data.y_test, last.test),
+    ):
+        for replica, outputs in enumerate(training.outputs(inputs)):
+            if kind == "classification":
+                loss, _ = oracle.cross_entropy(outputs, np.eye(4)[y])
+                wrong = (outputs.argmax(axis=-1) != y).sum()
+                expected = {"loss": loss, "errors": wrong, "accuracy": 1 - wrong / len(y)}
+            else:
+                loss, mae = ((outputs - y) ** 2).mean(), abs(outputs - y).mean()
+                r2 = (1 - ((outputs - y) ** 2).mean(axis=0) / y.var(axis=0)).mean()
+                expected = {"loss": loss, "rmse": math.sqrt(loss), "mae": mae, "r2": r2}
+            assert {name: values[replica] for name, values in measured.items()} == pytest.approx(
+                expected, rel=1e-9
+            )
