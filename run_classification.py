@@ -20,8 +20,7 @@ class ClassificationFlags(Flags):
     dataset: Literal["auto", "mnist", "digits"] = "auto"
     epochs: int = 20
     batch_size: int = 128
-    learning_rate: float = 1e-3
-    teacher_learning_rate: float = 1e-3
+    learning_rate: float = 4e-3
     alpha: float = 0.5
     temperature: float = 4.0
     """Softens the logits of Teacher and Student in the soft loss."""

@@ -22,7 +22,6 @@ class RegressionFlags(Flags):
     epochs: int = 100
     batch_size: int = 64
     learning_rate: float = 1e-2
-    teacher_learning_rate: float = 1e-2
     alpha: float = 0.5
     out: str = "runs/regression-<time>"
 

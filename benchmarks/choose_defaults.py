@@ -4,9 +4,10 @@
     python -m benchmarks.choose_defaults regression --data-dir DIR
 
 First the Person's learning rate, schedule and batch size, so that the baseline is a fair one;
-then the Teacher's learning rate; then, with the Person's settings, the Student's α and T among no
-more settings than the Person had. The test rows are never looked at. The records go to
-docs/results/, what was chosen and why to docs/defaults.md.
+then the Teacher at several learning rates, to see whether it needs one of its own; then, with the
+Person's settings for all, the Student's α and T among no more settings than the Person had. The
+test rows are never looked at. The records go to docs/results/, what was chosen and why to
+docs/defaults.md.
 """
 
 import argparse
@@ -90,7 +91,7 @@ class Search:
         return training
 
     def run(self) -> None:
-        """The Person's settings, the Teacher's learning rate, the Student's α and T."""
+        """The Person's settings, the Teacher at several rates, the Student's α and T."""
         grid, seeds, measure = self.grid, range(self.grid["seeds"]), self.grid["measure"]
         for rate, schedule, batch_size in itertools.product(
             grid["learning_rates"], ("constant", "cosine"), grid["batch_sizes"]
@@ -98,11 +99,11 @@ class Search:
             self.train("person", [Run(seed) for seed in seeds], rate, schedule, batch_size)
         person = min(self.records, key=lambda record: record[measure])
         settings = person["schedule"], person["batch_size"]
-        teachers = [
-            self.train("teacher", [Run(seed=0)], rate, *settings)
+        teachers = {
+            rate: self.train("teacher", [Run(seed=0)], rate, *settings)
             for rate in grid["teacher_learning_rates"]
-        ]
-        teacher = min(teachers, key=lambda training: training.history[-1].test[measure][0])
+        }
+        teacher = teachers[person["learning_rate"]]
         targets = teacher.outputs(teacher.train_inputs)[0]
         students = [
             Run(seed, alpha, temperature, targets)

@@ -5,9 +5,10 @@ namespace (`numpy` or `cupy`), in functions that both have; what the two do diff
 method here.
 """
 
+import functools
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +19,7 @@ from nkd.errors import UserError
 Array = Any
 """A NumPy or CuPy array: CuPy is optional, so no type can name both."""
 
-NAMES = ("auto", "numpy", "cupy")
+NAMES = ("auto", "numpy", "numba", "cupy")
 
 
 class Backend:
@@ -44,12 +45,55 @@ class Backend:
         # With the default mode, "raise", NumPy gathers into a buffer of its own first.
         np.take(table, rows, axis=0, out=out, mode="clip")
 
+    def gather(self, table: Array, rows: Array, scale: Any, stored: Array, out: Array) -> None:
+        """out = scale·table[rows], for a table (N, K) and row numbers (B,), (B, K).
+
+        `stored` is room for the rows as the table holds them: `out` itself if of its type.
+        """
+        self.take(table, rows, stored)
+        if stored is not out:
+            self.xp.copyto(out, stored)
+        if scale != 1:
+            self.xp.multiply(out, scale, out=out)
+
+    def operation(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        """The form of a named operation: a plain function of (xp, …), with xp filled in."""
+        return functools.partial(plain, self.xp)
+
     def synchronize(self) -> None:
         """Return when everything that was asked of the device is done (needed to time it)."""
 
     def buffer(self, replicas: Sequence[int], columns: int, dtype: Any) -> "Buffer":
         """Memory for an array (*replicas, B, columns) of which B changes."""
         return Buffer(self.xp, replicas, columns, dtype)
+
+
+class NumbaBackend(Backend):
+    """NumPy, with the named operations compiled by Numba: fused_cpu.py.
+
+    Raises:
+        UserError: Numba is missing.
+    """
+
+    name = "numba"
+
+    def __init__(self) -> None:
+        try:
+            from nkd import fused_cpu
+        except ImportError:
+            raise UserError(
+                "--backend numba: Numba is not installed; install it with "
+                "pip install 'nkd[fast]', or use --backend numpy"
+            ) from None
+        self.forms = fused_cpu
+
+    def gather(self, table: Array, rows: Array, scale: Any, stored: Array, out: Array) -> None:
+        """Gather and scale in one pass."""
+        self.forms.gather(table, rows, scale, stored, out)
+
+    def operation(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        """The compiled function of the same name."""
+        return functools.partial(getattr(self.forms, plain.__name__), None)
 
 
 class CupyBackend(Backend):
@@ -122,18 +166,25 @@ NUMPY = Backend()
 
 
 def choose(name: str = "auto") -> Backend:
-    """The backend of that name; "auto" takes the GPU if CuPy finds one, and NumPy otherwise.
+    """The backend of that name; "auto" takes cupy if it finds a GPU, else numba if installed.
 
     Raises:
-        UserError: the name is unknown, or "cupy" was asked for and cannot be used.
+        UserError: the name is unknown, or what was asked for cannot be used.
     """
     if name not in NAMES:
         raise UserError(f"--backend {name}: choose one of {', '.join(NAMES)}")
-    if name == "numpy":
-        return NUMPY
-    try:
-        return CupyBackend()
-    except UserError:
-        if name == "cupy":
-            raise
-        return NUMPY
+    if name != "auto":
+        return BACKENDS[name]()
+    for backend in (CupyBackend, NumbaBackend):
+        try:
+            return backend()
+        except UserError:
+            continue
+    return NUMPY
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {
+    "numpy": lambda: NUMPY,
+    "numba": NumbaBackend,
+    "cupy": CupyBackend,
+}

@@ -41,10 +41,7 @@ class Flags:
     """Rows per training step."""
 
     learning_rate: float = 1.0
-    """Adam's learning rate for Student and Person."""
-
-    teacher_learning_rate: float = 1.0
-    """Adam's learning rate for the Teacher."""
+    """Adam's learning rate, for all networks."""
 
     schedule: Literal["cosine", "constant"] = "cosine"
     """The learning rate over the steps: cosine goes down to 0."""
@@ -67,7 +64,7 @@ class Flags:
         for name in ("epochs", "batch_size", "seeds"):
             if values[name] < 1:
                 raise wrong(name, values[name], "must be at least 1")
-        for name in ("learning_rate", "teacher_learning_rate", "temperature"):
+        for name in ("learning_rate", "temperature"):
             if name in values and not 0 < values[name] < float("inf"):
                 raise wrong(name, values[name], "must be a number greater than 0")
         if not 0 <= values["alpha"] <= 1:
@@ -153,22 +150,19 @@ def run(experiment: Experiment, flags: Any) -> None:
 
     trained: list[tuple[list[str], Training]] = []
 
-    def train(
-        names: list[str], hidden: Sequence[int], runs: Sequence[Run], rate: float
-    ) -> Training:
+    settings = Settings(
+        flags.epochs, flags.batch_size, flags.learning_rate, flags.schedule, experiment.report_every
+    )
+
+    def train(names: list[str], hidden: Sequence[int], runs: Sequence[Run]) -> Training:
         sizes = (data.x_train.shape[1], *hidden, problem.outputs)
-        settings = Settings(
-            flags.epochs, flags.batch_size, rate, flags.schedule, experiment.report_every
-        )
         training = Training(problem, sizes, runs, settings, backend=backend)
         trained.append((names, training))
         screen.train(names, training, view)
         return training
 
     try:
-        teacher = train(
-            ["teacher"], experiment.teacher, [Run(flags.first_seed)], flags.teacher_learning_rate
-        )
+        teacher = train(["teacher"], experiment.teacher, [Run(flags.first_seed)])
         folder.write_weights("teacher", teacher, 0)
         targets = teacher.outputs(teacher.train_inputs)[0]
         seeds = range(flags.first_seed, flags.first_seed + flags.seeds)
@@ -177,7 +171,6 @@ def run(experiment: Experiment, flags: Any) -> None:
             ["student"] * flags.seeds + ["person"] * flags.seeds,
             experiment.student,
             pairs(seeds, flags.alpha, targets, temperature),
-            flags.learning_rate,
         )
         folder.write_weights("student", pair, 0)
         folder.write_weights("person", pair, flags.seeds)

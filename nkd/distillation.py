@@ -52,8 +52,8 @@ class Problem(Protocol):
     data: Dataset
     outputs: int
 
-    def loss(self, runs: Sequence[Run], replicas: tuple[int, ...], **options: Any) -> Any:
-        """The loss of these runs, on these replica axes."""
+    def loss(self, runs: Sequence[Run], **options: Any) -> Any:
+        """The loss of these runs."""
 
     def hard_targets(self, dtype: Any) -> np.ndarray:
         """The training rows' true targets, (N, C) or (N, O)."""
@@ -69,13 +69,10 @@ class Classification:
         self.data = data
         self.outputs = int(data.y_train.max()) + 1
 
-    def loss(self, runs: Sequence[Run], replicas: tuple[int, ...], **options: Any) -> Distillation:
-        """The `Distillation` loss of these runs, on these replica axes."""
-        alpha, temperature = (
-            np.reshape([getattr(run, name) for run in runs], (*replicas, 1, 1))
-            for name in ("alpha", "temperature")
-        )
-        return Distillation(alpha, temperature, replicas=replicas, **options)
+    def loss(self, runs: Sequence[Run], **options: Any) -> Distillation:
+        """The `Distillation` loss of these runs."""
+        alpha, temperature = zip(*((run.alpha, run.temperature) for run in runs), strict=True)
+        return Distillation(alpha, temperature, replicas=len(runs), **options)
 
     def hard_targets(self, dtype: Any) -> np.ndarray:
         """The labels as rows of probabilities (N, C)."""
@@ -99,12 +96,9 @@ class Regression:
         self.data = data
         self.outputs = data.y_train.shape[-1]
 
-    def loss(
-        self, runs: Sequence[Run], replicas: tuple[int, ...], **options: Any
-    ) -> RegressionDistillation:
-        """The `RegressionDistillation` loss of these runs, on these replica axes."""
-        alpha = np.reshape([run.alpha for run in runs], (*replicas, 1, 1))
-        return RegressionDistillation(alpha, replicas=replicas, **options)
+    def loss(self, runs: Sequence[Run], **options: Any) -> RegressionDistillation:
+        """The `RegressionDistillation` loss of these runs."""
+        return RegressionDistillation([run.alpha for run in runs], replicas=len(runs), **options)
 
     def hard_targets(self, dtype: Any) -> np.ndarray:
         """The true targets (N, O)."""
@@ -160,8 +154,8 @@ class Training:
     """R runs of one architecture, trained side by side in one pass.
 
     Runs that are listed arm by arm, each arm with the same seeds in the same order, share
-    their batches: the replica axes are then (arms, seeds). Any other list works as well and
-    gives the same results, only each run gathers its own batch.
+    their batches. Any other list works as well and gives the same results, only each run
+    gathers its own batch.
 
     Args:
         problem: the data, the loss and the metrics.
@@ -191,13 +185,12 @@ class Training:
         seeds = list(dict.fromkeys(run.seed for run in self.runs))
         grid = [(arm_of(arm), seed) for arm in arms for seed in seeds]
         shared = grid == [(arm_of(run), run.seed) for run in self.runs]
-        replicas = (len(arms), len(seeds)) if shared else (len(self.runs),)
-        self.order_shape = (1, len(seeds), -1) if shared else (len(self.runs), -1)
         self.order_seeds = seeds if shared else [run.seed for run in self.runs]
 
-        self.network = MLP(sizes, replicas, dtype=dtype, backend=backend)
+        replicas, sharing = len(self.runs), len(arms) if shared else 1
+        self.network = MLP(sizes, replicas, sharing=sharing, dtype=dtype, backend=backend)
         self.network.initialise([run.seed for run in self.runs])
-        self.loss = problem.loss(self.runs, replicas, dtype=dtype, backend=backend)
+        self.loss = problem.loss(self.runs, dtype=dtype, backend=backend)
         self.optimizer = Adam(self.network.parameters, self.network.gradients, backend=backend)
 
         data, options = problem.data, {"dtype": self.dtype, "backend": backend}
@@ -206,10 +199,10 @@ class Training:
         self.y_train, self.y_test = backend.asarray(data.y_train), backend.asarray(data.y_test)
         arm_of_run = [[arm_of(arm) for arm in arms].index(arm_of(run)) for run in self.runs]
         blended, constants = self.blend(arms)
-        versions = np.reshape(arm_of_run, replicas)
-        self.targets = Table(blended, versions, **options)
+        self.targets = Table(blended, np.array(arm_of_run), **options)
         self.constant = constants[arm_of_run]
         self.steps_per_epoch = math.ceil(len(self.train_inputs) / settings.batch_size)
+        self.started = False
         self.history: list[Epoch] = []
         self.seconds = 0.0
 
@@ -218,8 +211,13 @@ class Training:
         y = self.problem.hard_targets(self.dtype)
         blended, constants = np.empty((len(arms), *y.shape), self.dtype), np.empty(len(arms))
         for number, arm in enumerate(arms):
-            loss = self.problem.loss([arm], (), dtype=self.dtype)
+            loss = self.problem.loss([arm], dtype=self.dtype)
             teacher = None if arm.alpha == 0 else np.asarray(arm.targets, self.dtype)
+            if teacher is not None and teacher.shape != y.shape:
+                raise UserError(
+                    f"targets of a run have the shape {teacher.shape}; the teacher's outputs on "
+                    f"the training rows have {y.shape}"
+                )
             blended[number], constant = loss.blend(y, teacher)
             constants[number] = constant.mean(dtype=np.float64)
         return blended, constants
@@ -234,21 +232,26 @@ class Training:
             UserError: the loss of a run is no longer a finite number.
         """
         settings, rows = self.settings, len(self.train_inputs)
+        if self.started:
+            raise UserError("this training was run already: make a new Training for another one")
+        self.started = True
         orders = self.orders
         if orders is None:
-            drawn = batch_orders(self.order_seeds, rows, settings.epochs)
-            orders = (order.reshape(self.order_shape) for order in drawn)
+            orders = batch_orders(self.order_seeds, rows, settings.epochs)
         rates = learning_rates(
             settings.schedule, settings.learning_rate, self.steps_per_epoch * settings.epochs
         )
         passes = fit(
             self.network, self.loss, self.optimizer, self.train_inputs, self.targets,
-            orders, settings.batch_size, rates, track,
+            map(np.atleast_2d, orders), settings.batch_size, rates, track,
         )  # fmt: skip
         for number in range(1, settings.epochs + 1):
             start = time.perf_counter()
             with np.errstate(all="ignore"):  # divergence is found below, and told in one line
-                objective = self.backend.to_numpy(next(passes)).reshape(-1) + self.constant
+                objective = next(passes, None)
+                if objective is None:
+                    raise UserError(f"orders are given for fewer than {settings.epochs} epochs")
+                objective = self.backend.to_numpy(objective) + self.constant
                 self.seconds += time.perf_counter() - start
                 test = self.measure(self.test_inputs, self.y_test)
             finite = np.isfinite(objective + test["loss"])

@@ -1,21 +1,49 @@
 """The layers: `forward` and `backward`, a few lines each.
 
-Arrays have the shape (…, B, I): any leading replica axes, B rows of a batch, I inputs. `dz`
-means ∂L/∂z. All mathematics is on the last two axes, so with or without replicas it reads the
-same. Results stand in buffers that the layer owns and the next call uses again; `resize` brings
-them to another number of rows. Derivations: docs/mathematics.md.
+Arrays have the shape (R, B, I): R replicas, B rows of a batch, I inputs. `dz` means ∂L/∂z. All
+mathematics is on the last two axes, so one network reads the same as many. Results stand in
+buffers that the layer owns and the next call uses again; `resize` brings them to another number
+of rows. Derivations: docs/mathematics.md.
+
+The functions are named operations: they compute in place, and a backend may have a faster form
+of them (see `Backend.operation`).
 """
 
+from types import ModuleType
+
 from nkd.backend import Array, Backend
+
+
+def add_bias(xp: ModuleType, z: Array, b: Array) -> None:
+    """z ← z + b, for z (R, B, O) and b (R, 1, O)."""
+    xp.add(z, b, out=z)
+
+
+def sum_rows(xp: ModuleType, dz: Array, db: Array) -> None:
+    """db ← Σ_B dz, for dz (R, B, O) and db (R, 1, O)."""
+    dz.sum(axis=-2, keepdims=True, out=db)
+
+
+def relu(xp: ModuleType, z: Array) -> None:
+    """z ← max(z, 0)."""
+    xp.maximum(z, 0, out=z)
+
+
+def relu_gradient(xp: ModuleType, dh: Array, h: Array, positive: Array) -> None:
+    """dh ← dh where h > 0, else 0. `positive` is room for the mask."""
+    xp.greater(h, 0, out=positive)
+    xp.multiply(dh, positive, out=dh)
 
 
 class Dense:
     """z = x W + b.
 
     Args:
-        W, b: the parameters, (…, I, O) and (…, 1, O): views into the network's flat array.
+        W, b: the parameters, (R, I, O) and (R, 1, O): views into the network's flat array.
         dW, db: their gradients, likewise.
         input_gradient: False in a first layer, whose input has no use for a gradient.
+        sharing: A > 1 if inputs are shared by A networks each: they are (S, B, I) with
+            S = R/A, and network r takes x[r mod S], without a copy. They get no gradient.
     """
 
     def __init__(
@@ -24,31 +52,38 @@ class Dense:
         b: Array,
         dW: Array,
         db: Array,
-        input_gradient: bool,
+        *,
         backend: Backend,
+        input_gradient: bool = True,
+        sharing: int = 1,
     ) -> None:
-        self.W, self.b, self.dW, self.db = W, b, dW, db
-        self.input_gradient, self.xp = input_gradient, backend.xp
-        *replicas, inputs, outputs = W.shape
-        self.z_buffer = backend.buffer(replicas, outputs, W.dtype)
-        self.dx_buffer = backend.buffer(replicas, inputs, W.dtype)
+        self.b, self.db, self.xp = b, db, backend.xp
+        self.add_bias, self.sum_rows = backend.operation(add_bias), backend.operation(sum_rows)
+        replicas, inputs, outputs = W.shape
+        axes = (replicas,) if sharing == 1 else (sharing, replicas // sharing)
+        self.W, self.dW = (array.reshape(*axes, inputs, outputs) for array in (W, dW))
+        self.z_buffer = backend.buffer((replicas,), outputs, W.dtype)
+        wanted = input_gradient and sharing == 1
+        self.dx_buffer = backend.buffer((replicas,), inputs, W.dtype) if wanted else None
 
     def resize(self, batch: int) -> None:
         """Bring the buffers to that many rows."""
         self.z = self.z_buffer.rows(batch)
-        self.dx = self.dx_buffer.rows(batch) if self.input_gradient else None
+        self.product = self.z.reshape(*self.W.shape[:-2], *self.z.shape[-2:])
+        self.dx = self.dx_buffer and self.dx_buffer.rows(batch)
 
     def forward(self, x: Array) -> Array:
-        """z (…, B, O) of x (…, B, I). Keeps x, not a copy, for `backward`."""
+        """The z (R, B, O) of x (R, B, I). Keeps x, not a copy, for `backward`."""
         self.x = x
-        self.xp.matmul(x, self.W, out=self.z)
-        self.xp.add(self.z, self.b, out=self.z)
+        self.xp.matmul(x, self.W, out=self.product)
+        self.add_bias(self.z, self.b)
         return self.z
 
     def backward(self, dz: Array) -> Array | None:
-        """dW = xᵀ dz, db = Σ_B dz; returns dx = dz Wᵀ, or None in a first layer."""
+        """Set dW = xᵀ dz and db = Σ_B dz; return dx = dz Wᵀ, or None in a first layer."""
+        self.sum_rows(dz, self.db)
+        dz = dz.reshape(self.product.shape)
         self.xp.matmul(self.x.mT, dz, out=self.dW)
-        dz.sum(axis=-2, keepdims=True, out=self.db)
         if self.dx is not None:
             self.xp.matmul(dz, self.W.mT, out=self.dx)
         return self.dx
@@ -57,20 +92,21 @@ class Dense:
 class ReLU:
     """h = max(z, 0), in the place of z. The derivative at 0 is 0."""
 
-    def __init__(self, replicas: tuple[int, ...], columns: int, backend: Backend) -> None:
-        self.xp = backend.xp
-        self.positive_buffer = backend.buffer(replicas, columns, bool)
+    def __init__(self, replicas: int, columns: int, *, backend: Backend) -> None:
+        self.relu, self.gradient = backend.operation(relu), backend.operation(relu_gradient)
+        self.positive_buffer = backend.buffer((replicas,), columns, bool)
 
     def resize(self, batch: int) -> None:
         """Bring the buffer to that many rows."""
         self.positive = self.positive_buffer.rows(batch)
 
     def forward(self, z: Array) -> Array:
-        """h, written over z."""
-        self.h = self.xp.maximum(z, 0, out=z)
-        return self.h
+        """The h of z, written over z."""
+        self.relu(z)
+        self.h = z
+        return z
 
     def backward(self, dh: Array) -> Array:
-        """dz = dh where h > 0, else 0; written over dh."""
-        self.xp.greater(self.h, 0, out=self.positive)
-        return self.xp.multiply(dh, self.positive, out=dh)
+        """Return dz = dh where h > 0, else 0, written over dh."""
+        self.gradient(dh, self.h, self.positive)
+        return dh

@@ -1,13 +1,16 @@
 """The losses, each with its gradient: both come out of one function, so they cannot disagree.
 
-Arrays have the shape (…, B, C): any leading replica axes, B rows of a batch, C classes (or O
-outputs). `z` are logits, `s` the outputs of a regression. Values are means over the batch, one
-per replica: in nats, or in squared units of the target.
+Arrays have the shape (R, B, C): R replicas, B rows of a batch, C classes (or O outputs). `z` are
+logits, `s` the outputs of a regression. Values are means over the batch, one per replica: in nats,
+or in squared units of the target.
 
-The gradient of the distillation loss is in `Distillation.__call__`. Derivations, in the same
+The gradient of the distillation loss is in `Distillation.__call__`, its computation in
+`distillation_step`. Derivations, in the same
 letters: docs/mathematics.md.
 """
 
+import math
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,62 @@ def one_hot(y: Array, classes: int, dtype: Any = np.float64, *, backend: Backend
     return (y[..., None] == backend.xp.arange(classes)).astype(dtype)
 
 
+def distillation_step(
+    xp: ModuleType,
+    z: Array,
+    t: Array,
+    alpha: Array,
+    T: Array,
+    value: Array,
+    dz: Array,
+    soft: Array,
+    u: Array,
+    column: Array,
+    factor: Array,
+) -> None:
+    """value ← mean_B [(1−α)·lse(z) + α·T²·lse(z/T) − ⟨t, z⟩], dz ← its gradient:
+
+        dz = [(1−α)·softmax(z) + α·T·softmax(z/T) − t] / B,   lse(z) = log Σ exp z
+
+    for logits z and blended targets t (R, B, C), and α, T (R, 1, 1). `soft` and `u` are room
+    for arrays like z, `column` and `factor` for columns (R, B, 1).
+    """
+    B = z.shape[-2]
+    z.max(axis=-1, keepdims=True, out=column)
+    xp.subtract(z, column, out=u)  # softmax does not see this shift, nor does L
+    xp.multiply(t, u, out=dz)
+    value[...] = -dz.sum(axis=(-2, -1))
+
+    # Twice the same: weight·τ·lse(z/τ), whose gradient is weight·softmax(z/τ).
+    for weight, tau, q in ((1 - alpha, 1.0, dz), (alpha * T, T, soft)):
+        xp.divide(u, tau, out=q)
+        xp.exp(q, out=q)
+        q.sum(axis=-1, keepdims=True, out=column)
+        xp.divide(weight, column, out=factor)
+        xp.multiply(q, factor, out=q)
+        xp.log(column, out=column)
+        value += (weight * tau * column.sum(axis=-2, keepdims=True))[:, 0, 0]
+
+    xp.add(dz, soft, out=dz)
+    xp.subtract(dz, t, out=dz)
+    xp.multiply(dz, 1 / B, out=dz)
+    xp.multiply(value, 1 / B, out=value)
+
+
+def squared_error_step(xp: ModuleType, s: Array, t: Array, value: Array, ds: Array) -> None:
+    """value ← Σ (s − t)² / (B·O) and ds ← 2(s − t)/(B·O), for outputs s and targets t (R, B, O)."""
+    B, O = s.shape[-2:]
+    xp.subtract(s, t, out=ds)
+    value[...] = xp.einsum("rbo,rbo->r", ds, ds)
+    xp.multiply(value, 1 / (B * O), out=value)
+    xp.multiply(ds, 2 / (B * O), out=ds)
+
+
+def per_replica(values: Any, replicas: int, dtype: Any, backend: Backend) -> Array:
+    """A number, or one per replica, as (R, 1, 1): broadcast against (R, B, C)."""
+    return backend.asarray(np.broadcast_to(np.reshape(values, (-1, 1, 1)), (replicas, 1, 1)), dtype)
+
+
 class Distillation:
     """The loss for classes: L = (1−α)·CE(y, softmax(z)) + α·T²·KL(p_T ‖ q_T).
 
@@ -53,9 +112,9 @@ class Distillation:
         L = (1−α)·lse(z) + α·T²·lse(z/T) − ⟨t, z⟩ + constant,   lse(z) = log Σ exp z
 
     Args:
-        alpha: α in [0, 1], a scalar or one per replica, broadcast against (…, 1, 1).
+        alpha: α in [0, 1], a number, or one per replica, (R,).
         temperature: T > 0, likewise.
-        replicas: the leading axes of the logits that will come.
+        replicas: R.
     """
 
     def __init__(
@@ -63,24 +122,25 @@ class Distillation:
         alpha: Array = 0.0,
         temperature: Array = 1.0,
         *,
-        replicas: tuple[int, ...] = (),
+        replicas: int = 1,
         dtype: Any = np.float64,
         backend: Backend = NUMPY,
     ) -> None:
         self.backend, self.replicas, self.dtype = backend, replicas, dtype
-        self.alpha = backend.asarray(alpha, dtype)
-        self.T = backend.asarray(temperature, dtype)
+        self.alpha = per_replica(alpha, replicas, dtype, backend)
+        self.T = per_replica(temperature, replicas, dtype, backend)
+        self.step = backend.operation(distillation_step)
         self.batch = 0
 
     def blend(self, y: Array, z_teacher: Array | None) -> tuple[Array, Array]:
         """The blended target t = (1−α)·y + α·T·p_T, and each row's constant α·T²·Σ p_T log p_T.
 
         Args:
-            y: the labels as rows of probabilities (…, N, C), see `one_hot`.
-            z_teacher: the teacher's logits (…, N, C); None where α = 0.
+            y: the labels as rows of probabilities (R, N, C), see `one_hot`.
+            z_teacher: the teacher's logits (R, N, C); None where α = 0.
 
         Returns:
-            t (…, N, C) and the constants (…, N).
+            t (R, N, C) and the constants (R, N).
         """
         if z_teacher is None:
             return y, self.backend.xp.zeros(y.shape[:-1], y.dtype)
@@ -90,49 +150,30 @@ class Distillation:
         return t, (self.alpha * self.T**2 * p * log_p).sum(axis=-1)
 
     def __call__(self, z: Array, t: Array) -> tuple[Array, Array]:
-        """The value (…,) without its constant, and the gradient dz = ∂L/∂z (…, B, C):
+        """The value (R,) without its constant, and the gradient dz = ∂L/∂z (R, B, C):
 
             dz = [(1−α)·(softmax(z) − y) + α·T·(q_T − p_T)] / B
                = [(1−α)·softmax(z) + α·T·q_T − t] / B
 
         Args:
-            z: logits (…, B, C).
+            z: logits (R, B, C).
             t: the blended target of the same rows.
 
-        The gradient stands in a buffer that the next call uses again.
+        Both stand in buffers that the next call uses again. `distillation_step` computes them.
         """
-        xp, B, T, alpha = self.backend.xp, z.shape[-2], self.T, self.alpha
-        if self.batch != B:
-            self.resize(B, z.shape[-1])
-        u, column, dz = self.u, self.column, self.dz
-
-        z.max(axis=-1, keepdims=True, out=column)
-        xp.subtract(z, column, out=u)  # softmax does not see this shift, nor does L
-        value = -xp.einsum("...bc,...bc->...", t, u)
-
-        # Twice the same: weight·τ·lse(z/τ), whose gradient is weight·softmax(z/τ).
-        for weight, tau, q in ((1 - alpha, 1.0, dz), (alpha * T, T, self.soft)):
-            xp.divide(u, tau, out=q)
-            xp.exp(q, out=q)
-            q.sum(axis=-1, keepdims=True, out=column)
-            xp.divide(weight, column, out=self.factor)
-            xp.multiply(q, self.factor, out=q)
-            xp.log(column, out=column)
-            value += (weight * tau * column.sum(axis=-2, keepdims=True))[..., 0, 0]
-
-        xp.add(dz, self.soft, out=dz)
-        xp.subtract(dz, t, out=dz)
-        xp.multiply(dz, 1 / B, out=dz)
-        return value / B, dz
+        if self.batch != z.shape[-2]:
+            self.resize(*z.shape[-2:])
+        self.step(z, t, self.alpha, self.T, self.value, self.dz, *self.work)
+        return self.value, self.dz
 
     def resize(self, batch: int, classes: int) -> None:
         """Bring the buffers to batches of that many rows."""
         if self.batch == 0:
-            wide, narrow = ((self.replicas, n, self.dtype) for n in (classes, 1))
-            self.buffers = [self.backend.buffer(*shape) for shape in (wide,) * 3 + (narrow,) * 2]
-        self.u, self.dz, self.soft, self.column, self.factor = (
-            buffer.rows(batch) for buffer in self.buffers
-        )
+            wide, narrow = (((self.replicas,), n, self.dtype) for n in (classes, 1))
+            shapes = (wide,) * 3 + (narrow,) * 2
+            self.buffers = [self.backend.buffer(*shape) for shape in shapes]
+            self.value = self.backend.xp.empty(self.replicas, self.dtype)
+        self.dz, *self.work = (buffer.rows(batch) for buffer in self.buffers)
         self.batch = batch
 
 
@@ -150,20 +191,21 @@ class RegressionDistillation:
         self,
         alpha: Array = 0.0,
         *,
-        replicas: tuple[int, ...] = (),
+        replicas: int = 1,
         dtype: Any = np.float64,
         backend: Backend = NUMPY,
     ) -> None:
         self.backend, self.replicas, self.dtype = backend, replicas, dtype
-        self.alpha = backend.asarray(alpha, dtype)
+        self.alpha = per_replica(alpha, replicas, dtype, backend)
+        self.step = backend.operation(squared_error_step)
         self.batch = 0
 
     def blend(self, y: Array, s_teacher: Array | None) -> tuple[Array, Array]:
-        """t = (1−α)·y + α·s_teacher (…, N, O), and the constants α(1−α)·mean_O (y − s_teacher)².
+        """t = (1−α)·y + α·s_teacher (R, N, O), and the constants α(1−α)·mean_O (y − s_teacher)².
 
         Args:
-            y: the true targets (…, N, O).
-            s_teacher: the teacher's outputs (…, N, O); None where α = 0.
+            y: the true targets (R, N, O).
+            s_teacher: the teacher's outputs (R, N, O); None where α = 0.
         """
         if s_teacher is None:
             return y, self.backend.xp.zeros(y.shape[:-1], y.dtype)
@@ -171,29 +213,26 @@ class RegressionDistillation:
         return t, (self.alpha * (1 - self.alpha) * (y - s_teacher) ** 2).mean(axis=-1)
 
     def __call__(self, s: Array, t: Array) -> tuple[Array, Array]:
-        """The value (…,) without its constant, and the gradient ds = ∂L/∂s (…, B, O):
+        """The value (R,) without its constant, and the gradient ds = ∂L/∂s (R, B, O):
 
             ds = 2·[s − (1−α)·y − α·s_teacher] / (B·O) = 2·(s − t) / (B·O)
 
-        The gradient stands in a buffer that the next call uses again.
+        Both stand in buffers that the next call uses again.
         """
-        xp, B, O = self.backend.xp, s.shape[-2], s.shape[-1]
-        if self.batch != B:
-            self.resize(B, O)
-        ds = self.ds
-        xp.subtract(s, t, out=ds)
-        value = xp.einsum("...bo,...bo->...", ds, ds) / (B * O)
-        xp.multiply(ds, 2 / (B * O), out=ds)
-        return value, ds
+        if self.batch != s.shape[-2]:
+            self.resize(*s.shape[-2:])
+        self.step(s, t, self.value, self.ds)
+        return self.value, self.ds
 
     def resize(self, batch: int, outputs: int) -> None:
         """Bring the buffer to batches of that many rows."""
         if self.batch == 0:
-            self.buffer = self.backend.buffer(self.replicas, outputs, self.dtype)
+            self.buffer = self.backend.buffer((self.replicas,), outputs, self.dtype)
+            self.value = self.backend.xp.empty(self.replicas, self.dtype)
         self.ds, self.batch = self.buffer.rows(batch), batch
 
 
-# For one call outside training: the whole value, fresh arrays, T and α plain numbers.
+# For one call outside training: the whole value, any leading axes, T and α plain numbers.
 
 
 def distillation(
@@ -217,10 +256,8 @@ def distillation(
     Returns:
         The value (…,) in nats, mean over the batch, and the gradient (…, B, C).
     """
-    loss = Distillation(alpha, T, replicas=z.shape[:-2], dtype=z.dtype, backend=backend)
-    t, constant = loss.blend(y, z_teacher)
-    value, dz = loss(z, t)
-    return value + constant.mean(axis=-1), dz
+    loss = Distillation(alpha, T, replicas=replicas_of(z), dtype=z.dtype, backend=backend)
+    return whole_loss(loss, z, y, z_teacher)
 
 
 def cross_entropy(z: Array, y: Array, *, backend: Backend = NUMPY) -> tuple[Array, Array]:
@@ -247,5 +284,23 @@ def mse(s: Array, y: Array, *, backend: Backend = NUMPY) -> tuple[Array, Array]:
 
     It is the regression loss with α = 0. The mean is over rows *and* outputs.
     """
-    loss = RegressionDistillation(replicas=s.shape[:-2], dtype=s.dtype, backend=backend)
-    return loss(s, y)
+    loss = RegressionDistillation(replicas=replicas_of(s), dtype=s.dtype, backend=backend)
+    return whole_loss(loss, s, y, None)
+
+
+def replicas_of(z: Array) -> int:
+    """The product of all axes but the last two."""
+    return math.prod(z.shape[:-2])
+
+
+def whole_loss(
+    loss: Distillation | RegressionDistillation, z: Array, y: Array, z_teacher: Array | None
+) -> tuple[Array, Array]:
+    """A loss with its constant, and its gradient, on any leading axes."""
+    *axes, B, C = z.shape
+    z, y, z_teacher = (
+        each if each is None else each.reshape(-1, B, C) for each in (z, y, z_teacher)
+    )
+    t, constant = loss.blend(y, z_teacher)
+    value, dz = loss(z, t)
+    return (value + constant.mean(axis=-1)).reshape(axes), dz.reshape(*axes, B, C)

@@ -24,8 +24,9 @@ class MLP:
 
     Args:
         sizes: units from the input to the output, as (784, 128, 64, 10).
-        replicas: R, or several axes whose product is R: with (A, S), inputs of the shape
-            (1, S, B, I) are shared by A networks each, without a copy.
+        replicas: R.
+        sharing: how many networks take the same inputs: with A > 1, `forward` takes inputs
+            (S, B, I), S = R/A, of which network r uses those of r mod S, without a copy.
         dtype: float32 to train, float64 to check gradients.
         backend: where the arrays live.
     """
@@ -33,14 +34,14 @@ class MLP:
     def __init__(
         self,
         sizes: Sequence[int],
-        replicas: int | Sequence[int] = 1,
+        replicas: int = 1,
         *,
+        sharing: int = 1,
         dtype: Any = np.float32,
         backend: Backend = NUMPY,
     ) -> None:
         self.sizes, self.backend, self.dtype = tuple(sizes), backend, np.dtype(dtype)
-        self.replicas = (replicas,) if isinstance(replicas, int) else tuple(replicas)
-        self.batch = 0
+        self.replicas, self.batch = replicas, 0
 
         shapes = {}
         for number, (inputs, outputs) in enumerate(itertools.pairwise(self.sizes), start=1):
@@ -52,24 +53,23 @@ class MLP:
             self.offsets[name] = end, shape
             end += math.ceil(math.prod(shape) / step) * step
 
-        rows = math.prod(self.replicas)
-        self.parameters = backend.xp.zeros((rows, end), self.dtype)
-        self.gradients = backend.xp.zeros((rows, end), self.dtype)
-        W_and_b, dW_and_db = self.views(self.parameters), self.views(self.gradients)
+        self.parameters = backend.xp.zeros((replicas, end), self.dtype)
+        self.gradients = backend.xp.zeros((replicas, end), self.dtype)
+        parameters, gradients = self.views(self.parameters), self.views(self.gradients)
         self.layers: list[Dense | ReLU] = []
         for number, outputs in enumerate(self.sizes[1:], start=1):
-            W, b = f"dense{number}.W", f"dense{number}.b"
-            self.layers += [
+            names = f"dense{number}.W", f"dense{number}.b"
+            tensors = [views[name] for views in (parameters, gradients) for name in names]
+            first = number == 1
+            self.layers.append(
                 Dense(
-                    W_and_b[W],
-                    W_and_b[b],
-                    dW_and_db[W],
-                    dW_and_db[b],
-                    number > 1,
-                    backend,
-                ),
-                ReLU(self.replicas, outputs, backend),
-            ]
+                    *tensors,
+                    backend=backend,
+                    input_gradient=not first,
+                    sharing=sharing if first else 1,
+                )
+            )
+            self.layers.append(ReLU(replicas, outputs, backend=backend))
         self.layers.pop()  # the last layer's outputs are logits, or values: no ReLU
 
     @property
@@ -78,9 +78,9 @@ class MLP:
         return sum(math.prod(shape) for _, shape in self.offsets.values())
 
     def views(self, flat: Array) -> dict[str, Array]:
-        """The tensors in an array of the parameters' layout: name → view (*replicas, I, O)."""
+        """The tensors in an array of the parameters' layout: name → view (R, I, O)."""
         return {
-            name: flat[:, start : start + math.prod(shape)].reshape(*self.replicas, *shape)
+            name: flat[:, start : start + math.prod(shape)].reshape(-1, *shape)
             for name, (start, shape) in self.offsets.items()
         }
 
@@ -126,7 +126,7 @@ class MLP:
         return part
 
     def forward(self, x: Array) -> Array:
-        """The outputs (*replicas, B, O) for inputs (*replicas or broadcast, B, I).
+        """The outputs (R, B, O) for inputs (R, B, I), or (B, I) for all; see also `sharing`.
 
         They stand in a buffer that the next call uses again.
         """
@@ -146,7 +146,7 @@ class MLP:
 
     def predict(self, x: Array, rows: int = 1024) -> Array:
         """The outputs for all rows of x (N, I), in a new array (R, N, O), `rows` at a time."""
-        outputs = self.backend.xp.empty((*self.replicas, len(x), self.sizes[-1]), self.dtype)
+        outputs = self.backend.xp.empty((self.replicas, len(x), self.sizes[-1]), self.dtype)
         for start in range(0, len(x), rows):
-            outputs[..., start : start + rows, :] = self.forward(x[start : start + rows])
-        return outputs.reshape(-1, *outputs.shape[-2:])
+            outputs[:, start : start + rows] = self.forward(x[start : start + rows])
+        return outputs

@@ -1,9 +1,38 @@
 """The optimiser: one update of one flat array."""
 
 import math
+from types import ModuleType
 from typing import Any
 
 from nkd.backend import NUMPY, Array, Backend
+
+
+def adam_update(
+    xp: ModuleType,
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    beta1: float,
+    beta2: float,
+    rate: Array,
+    epsilon: float,
+    work: Array,
+) -> None:
+    """m ← β₁·m + g, v ← β₂·v + g², w ← w − rate·m/(√v + ε).
+
+    All are (R, P), `rate` is (R, 1). Writes over g; `work` is room for one more.
+    """
+    xp.multiply(m, beta1, out=m)
+    xp.add(m, g, out=m)
+    xp.multiply(v, beta2, out=v)
+    xp.multiply(g, g, out=g)
+    xp.add(v, g, out=v)
+    xp.sqrt(v, out=work)
+    xp.add(work, epsilon, out=work)
+    xp.divide(m, work, out=work)
+    xp.multiply(work, rate, out=work)
+    xp.subtract(w, work, out=w)
 
 
 class Adam:
@@ -38,27 +67,28 @@ class Adam:
         epsilon: float = 1e-8,
         backend: Backend = NUMPY,
     ) -> None:
-        self.w, self.g, self.xp = parameters, gradients, backend.xp
+        self.w, self.g = parameters, gradients
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self.m = self.xp.zeros_like(parameters)
-        self.v = self.xp.zeros_like(parameters)
-        self.update = self.xp.empty_like(parameters)
+        self.m = backend.xp.zeros_like(parameters)
+        self.v = backend.xp.zeros_like(parameters)
+        self.work = backend.xp.empty_like(parameters)
+        self.rate = backend.xp.empty((len(parameters), 1), parameters.dtype)
+        self.update = backend.operation(adam_update)
         self.t = 0
 
     def step(self, learning_rate: Any) -> None:
         """One update. The learning rate η is a number, or an array (R, 1): one per network."""
-        xp, w, g, m, v, update = self.xp, self.w, self.g, self.m, self.v, self.update
         self.t += 1
         c = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
-        rate = learning_rate * ((1 - self.beta1) / (1 - self.beta1**self.t) / c)
-
-        xp.multiply(m, self.beta1, out=m)
-        xp.add(m, g, out=m)
-        xp.multiply(v, self.beta2, out=v)
-        xp.multiply(g, g, out=g)
-        xp.add(v, g, out=v)
-        xp.sqrt(v, out=update)
-        xp.add(update, self.epsilon / c, out=update)
-        xp.divide(m, update, out=update)
-        xp.multiply(update, rate, out=update)
-        xp.subtract(w, update, out=w)
+        self.rate[:] = learning_rate * ((1 - self.beta1) / (1 - self.beta1**self.t) / c)
+        self.update(
+            self.w,
+            self.g,
+            self.m,
+            self.v,
+            self.beta1,
+            self.beta2,
+            self.rate,
+            self.epsilon / c,
+            self.work,
+        )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nkd.backend import NUMPY, Array, Backend
+from nkd.errors import UserError
 from nkd.losses import Distillation, RegressionDistillation
 from nkd.network import MLP
 from nkd.optimizers import Adam
@@ -17,8 +18,7 @@ class Table:
 
     Args:
         values: (N, K) as stored (bytes stay bytes), or (A, N, K): A versions of each row.
-        versions: with A versions, which one each network takes: integers of the shape of the
-            replica axes, or broadcast against them.
+        versions: with A versions, which one each network takes, (R,) integers.
         scale: what a stored number is multiplied with, as 1/255 for pixels.
         dtype: of what is gathered.
     """
@@ -39,7 +39,7 @@ class Table:
         self.flat = values.reshape(-1, self.columns)
         self.first_rows = None
         if versions is not None:
-            self.first_rows = backend.asarray(versions)[..., None] * self.length
+            self.first_rows = backend.asarray(versions)[:, None] * self.length
         self.shape: tuple[int, ...] = ()
 
     def __len__(self) -> int:
@@ -50,31 +50,39 @@ class Table:
         return self.flat[: self.length][rows] * self.scale
 
     def gather(self, rows: Array) -> Array:
-        """The rows (…, B) of the table, (…, B, K), in a buffer that the next call uses again."""
+        """The rows (S, B) of the table, in a buffer that the next call uses again.
+
+        Without versions the result is (S, B, K). With versions it is (R, B, K), where network r
+        takes rows[r mod S].
+        """
         if rows.shape != self.shape:
-            self.resize(rows)
-        if self.first_rows is not None:
-            self.backend.xp.add(rows, self.first_rows, out=self.index)
-            rows = self.index
-        self.backend.take(self.flat, rows, out=self.stored)
-        if self.stored is not self.batch:
-            self.backend.xp.copyto(self.batch, self.stored)
-        if self.scale != 1:
-            self.backend.xp.multiply(self.batch, self.scale, out=self.batch)
+            self.resize(*rows.shape)
+        if self.first_rows is None:
+            self.backend.xp.copyto(self.index, rows)
+        else:
+            self.backend.xp.add(rows, self.first_rows_of_orders, out=self.index)
+        self.backend.gather(self.flat, self.flat_index, self.scale, self.stored, self.gathered)
         return self.batch
 
-    def resize(self, rows: Array) -> None:
-        """Bring the buffers to batches of another size."""
-        first, self.shape = not self.shape, rows.shape
-        if self.first_rows is not None:
-            self.index = rows = rows + self.first_rows
-        *replicas, batch = rows.shape
-        if first:
-            self.batch_buffer = self.backend.buffer(replicas, self.columns, self.dtype)
-            self.stored_buffer = self.backend.buffer(replicas, self.columns, self.flat.dtype)
-        self.batch = self.batch_buffer.rows(batch)
+    def resize(self, orders: int, batch: int) -> None:
+        """Bring the buffers to S orders and batches of B rows."""
+        if not self.shape or self.shape[0] != orders:
+            replicas = orders if self.first_rows is None else len(self.first_rows)
+            self.buffers = [
+                self.backend.buffer((replicas,), columns, dtype)
+                for columns, dtype in (
+                    (1, np.intp), (self.columns, self.flat.dtype), (self.columns, self.dtype)
+                )
+            ]  # fmt: skip
+        self.shape = orders, batch
+        index, stored, self.batch = (buffer.rows(batch) for buffer in self.buffers)
+        self.index = index.reshape(-1, orders, batch)
+        self.flat_index = index.reshape(-1)
+        self.gathered = self.batch.reshape(-1, self.columns)
         same = self.flat.dtype == self.dtype
-        self.stored = self.batch if same else self.stored_buffer.rows(batch)
+        self.stored = self.gathered if same else stored.reshape(-1, self.columns)
+        if self.first_rows is not None:
+            self.first_rows_of_orders = self.first_rows.reshape(-1, orders, 1)
 
 
 def learning_rates(schedule: str, learning_rate: Any, steps: int) -> list[Any]:
@@ -85,6 +93,8 @@ def learning_rates(schedule: str, learning_rate: Any, steps: int) -> list[Any]:
     """
     if schedule == "constant":
         return [learning_rate] * steps
+    if schedule != "cosine":
+        raise UserError(f"there is no schedule {schedule!r}: take 'constant' or 'cosine'")
     return [learning_rate * (0.5 + 0.5 * math.cos(math.pi * k / steps)) for k in range(steps)]
 
 
@@ -104,8 +114,8 @@ def fit(
     Args:
         network, loss, optimizer: what is trained, on what, and by what.
         inputs, targets: the rows; a batch of both is gathered with the same row numbers.
-        orders: for each epoch the row numbers in the order of training, (…, N), where … are
-            the network's replica axes or broadcast against them.
+        orders: for each epoch the row numbers in the order of training, (S, N), S orders of
+            which network r follows r mod S.
         batch_size: rows per step; the last batch of an epoch has what is left.
         rates: the learning rate of each step.
         track: wraps each epoch's batches, to show progress.
@@ -113,13 +123,13 @@ def fit(
     step = 0
     for order in orders:
         order = network.backend.asarray(order)
-        total, rows = 0.0, order.shape[-1]
+        total, rows = 0.0, order.shape[1]
         for start in track(range(0, rows, batch_size)):
-            batch = order[..., start : start + batch_size]
+            batch = order[:, start : start + batch_size]
             z = network.forward(inputs.gather(batch))
             value, dz = loss(z, targets.gather(batch))
             network.backward(dz)
             optimizer.step(rates[step])
-            total += value * batch.shape[-1]
+            total += value * batch.shape[1]
             step += 1
         yield total / rows

@@ -11,7 +11,9 @@ settings.register_profile("nkd", deadline=None, derandomize=True, database=None)
 settings.load_profile("nkd")
 
 
-@pytest.fixture(scope="session", params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
+@pytest.fixture(
+    scope="session", params=["numpy", "numba", pytest.param("cupy", marks=pytest.mark.gpu)]
+)
 def backend(request):
     """Each backend in turn; `pytest -m gpu` runs the same tests on CuPy alone."""
     try:

@@ -21,7 +21,9 @@ from nkd.losses import (
 from nkd.network import MLP
 
 STEP = 1e-5
-REPLICAS = st.sampled_from([(), (1,), (3,), (2, 2)])
+REPLICAS = st.integers(1, 3)
+AXES = st.sampled_from([(), (1,), (3,), (2, 2)])  # a loss keeps any leading axes
+SHARING = st.sampled_from([(1, 1), (3, 1), (2, 2), (4, 2), (6, 2), (6, 3)])  # R, A
 SEEDS = st.integers(0, 2**32 - 1)
 SMALL = st.integers(1, 4)
 CLASSES = st.integers(2, 5)
@@ -53,18 +55,23 @@ def assert_gradient(function, at, gradient, generator):
 
 
 @settings(max_examples=80)
-@given(REPLICAS, SMALL, SMALL, SMALL, SEEDS)
-def test_dense_has_the_derivatives_of_its_weights_biases_and_inputs(
-    backend, replicas, B, I, O, seed
-):
+@given(SHARING, SMALL, SMALL, SMALL, SEEDS)
+def test_dense_has_the_derivatives_of_its_weights_biases_and_inputs(backend, axes, B, I, O, seed):
+    R, sharing = axes
     generator = np.random.default_rng(seed)
-    x, W, b, dz = (
-        generator.normal(size=(*replicas, *shape)) for shape in ((B, I), (I, O), (1, O), (B, O))
-    )
+    shapes = ((R // sharing, B, I), (R, I, O), (R, 1, O), (R, B, O))
+    x, W, b, dz = (generator.normal(size=shape) for shape in shapes)
+    dW, db = backend.xp.empty(W.shape), backend.xp.empty(b.shape)
 
     def layer(x, W, b):
-        dW, db = backend.xp.empty(W.shape), backend.xp.empty(b.shape)
-        dense = Dense(backend.asarray(W), backend.asarray(b), dW, db, True, backend)
+        dense = Dense(
+            *map(backend.asarray, (W, b)),
+            dW,
+            db,
+            backend=backend,
+            input_gradient=sharing == 1,
+            sharing=sharing,
+        )
         dense.resize(B)
         return dense, dense.forward(backend.asarray(x))
 
@@ -72,20 +79,26 @@ def test_dense_has_the_derivatives_of_its_weights_biases_and_inputs(
         _, z = layer(**{"x": x, "W": W, "b": b} | changed)
         return (backend.to_numpy(z) * dz).sum(axis=(-2, -1))
 
-    dense, _ = layer(x, W, b)
+    dense, z = layer(x, W, b)
+    each = [x[replica % len(x)] @ W[replica] + b[replica] for replica in range(R)]
+    assert np.allclose(backend.to_numpy(z), each, rtol=1e-12, atol=1e-12)
     dx = dense.backward(backend.asarray(dz))
-    assert_gradient(lambda at: value(x=at), x, backend.to_numpy(dx), generator)
-    assert_gradient(lambda at: value(W=at), W, backend.to_numpy(dense.dW), generator)
-    assert_gradient(lambda at: value(b=at), b, backend.to_numpy(dense.db), generator)
+    if sharing == 1:
+        assert_gradient(lambda at: value(x=at), x, backend.to_numpy(dx), generator)
+    else:
+        assert dx is None
+    # In the arrays that the layer was given, whatever views of them it works on.
+    assert_gradient(lambda at: value(W=at), W, backend.to_numpy(dW), generator)
+    assert_gradient(lambda at: value(b=at), b, backend.to_numpy(db), generator)
 
 
 @settings(max_examples=40)
 @given(REPLICAS, SMALL, SMALL, SEEDS)
-def test_relu_has_the_derivative_of_its_input_away_from_zero(backend, replicas, B, O, seed):
+def test_relu_has_the_derivative_of_its_input_away_from_zero(backend, R, B, O, seed):
     generator = np.random.default_rng(seed)
-    z, dh = generator.normal(size=(2, *replicas, B, O))
+    z, dh = generator.normal(size=(2, R, B, O))
     z += np.sign(z) * 0.01
-    relu = ReLU(replicas, O, backend)
+    relu = ReLU(R, O, backend=backend)
     relu.resize(B)
 
     def value(z):
@@ -98,12 +111,12 @@ def test_relu_has_the_derivative_of_its_input_away_from_zero(backend, replicas, 
 
 
 def test_relu_has_the_derivative_zero_at_zero(backend):
-    relu = ReLU((), 5, backend)
+    relu = ReLU(1, 5, backend=backend)
     relu.resize(1)
-    h = relu.forward(backend.asarray([[0.0, -0.0, 1.0, -1.0, 5e-324]]))
-    assert backend.to_numpy(h).tolist() == [[0, 0, 1, 0, 5e-324]]
-    dz = relu.backward(backend.asarray(np.full((1, 5), 3.0)))
-    assert backend.to_numpy(dz).tolist() == [[0, 0, 3, 0, 3]]
+    h = relu.forward(backend.asarray([[[0.0, -0.0, 1.0, -1.0, 5e-324]]]))
+    assert backend.to_numpy(h).tolist() == [[[0, 0, 1, 0, 5e-324]]]
+    dz = relu.backward(backend.asarray(np.full((1, 1, 5), 3.0)))
+    assert backend.to_numpy(dz).tolist() == [[[0, 0, 3, 0, 3]]]
 
 
 def random_rows(generator, shape):
@@ -111,32 +124,23 @@ def random_rows(generator, shape):
     return generator.dirichlet(np.ones(shape[-1]), shape[:-1])
 
 
-def per_replica(generator, low, high, replicas):
-    """One random number for each replica, to be broadcast against (…, B, C)."""
-    return generator.uniform(low, high, (*replicas, 1, 1))
-
-
-def distillation_of_replicas(z, y, z_teacher, alpha, T, backend):
-    """The value, constant included, and gradient of the class that trains."""
-    loss = Distillation(alpha, T, replicas=z.shape[:-2], backend=backend)
+def of_replicas(loss, z, y, z_teacher):
+    """The value, constant included, and gradient of a class that trains, on its replica axis."""
+    shape = z.shape
+    z, y, z_teacher = (array.reshape(-1, *shape[-2:]) for array in (z, y, z_teacher))
     t, constant = loss.blend(y, z_teacher)
     value, dz = loss(z, t)
-    return value + constant.mean(axis=-1), dz
-
-
-def regression_of_replicas(s, y, s_teacher, alpha, backend):
-    loss = RegressionDistillation(alpha, replicas=s.shape[:-2], backend=backend)
-    t, constant = loss.blend(y, s_teacher)
-    value, ds = loss(s, t)
-    return value + constant.mean(axis=-1), ds
+    return (value + constant.mean(axis=-1)).reshape(shape[:-2]), dz.reshape(shape)
 
 
 def losses(backend, generator, shape, size, alpha, T):
     """Each loss as a function of its outputs alone: name → function."""
     y, z_teacher = random_rows(generator, shape), generator.normal(0, size, shape)
     y, z_teacher = backend.asarray(y), backend.asarray(z_teacher)
-    alphas = per_replica(generator, 0, 1, shape[:-2])
-    temperatures = per_replica(generator, 0.5, 20, shape[:-2])
+    replicas = math.prod(shape[:-2])
+    alphas, temperatures = generator.uniform(0, 1, replicas), generator.uniform(0.5, 20, replicas)
+    classes = Distillation(alphas, temperatures, replicas=replicas, backend=backend)
+    regression = RegressionDistillation(alphas, replicas=replicas, backend=backend)
     return {
         "cross-entropy": partial(cross_entropy, y=y, backend=backend),
         "KL divergence": partial(kl_divergence, z_teacher=z_teacher, T=T, backend=backend),
@@ -144,25 +148,16 @@ def losses(backend, generator, shape, size, alpha, T):
         "distillation": partial(
             distillation, y=y, z_teacher=z_teacher, alpha=alpha, T=T, backend=backend
         ),
-        "Distillation": partial(
-            distillation_of_replicas,
-            y=y,
-            z_teacher=z_teacher,
-            alpha=alphas,
-            T=temperatures,
-            backend=backend,
-        ),
-        "RegressionDistillation": partial(
-            regression_of_replicas, y=y, s_teacher=z_teacher, alpha=alphas, backend=backend
-        ),
+        "Distillation": partial(of_replicas, classes, y=y, z_teacher=z_teacher),
+        "RegressionDistillation": partial(of_replicas, regression, y=y, z_teacher=z_teacher),
     }
 
 
 @settings(max_examples=80)
-@given(REPLICAS, SMALL, CLASSES, SIZES, st.floats(0, 1), TEMPERATURES, SEEDS)
-def test_each_loss_has_the_derivative_of_its_value(backend, replicas, B, C, size, alpha, T, seed):
+@given(AXES, SMALL, CLASSES, SIZES, st.floats(0, 1), TEMPERATURES, SEEDS)
+def test_each_loss_has_the_derivative_of_its_value(backend, axes, B, C, size, alpha, T, seed):
     generator = np.random.default_rng(seed)
-    shape = (*replicas, B, C)
+    shape = (*axes, B, C)
     z = generator.normal(0, size, shape)
     for loss in losses(backend, generator, shape, size, alpha, T).values():
         _, gradient = loss(backend.asarray(z))
@@ -178,7 +173,9 @@ def test_each_loss_has_the_derivative_of_its_value(backend, replicas, B, C, size
 @pytest.mark.parametrize("soft", [True, False], ids=["classes", "regression"])
 @settings(max_examples=80)
 @given(
-    st.sampled_from([((1,), (1,)), ((3,), (3,)), ((3,), ()), ((2, 2), (1, 2))]),
+    st.sampled_from(
+        [(1, 1, (1,)), (3, 1, (3,)), (3, 1, ()), (4, 2, (2,)), (6, 3, (2,)), (2, 2, ())]
+    ),
     SMALL,
     st.lists(st.integers(2, 5), min_size=2, max_size=4),
     SEEDS,
@@ -186,14 +183,14 @@ def test_each_loss_has_the_derivative_of_its_value(backend, replicas, B, C, size
 def test_a_network_with_its_loss_has_the_derivative_of_every_parameter(
     backend, soft, axes, B, sizes, seed
 ):
-    replicas, shared = axes
+    R, sharing, orders = axes
     generator = np.random.default_rng(seed)
-    network = MLP(sizes, replicas, dtype=np.float64, backend=backend)
-    network.initialise(range(math.prod(replicas)))
+    network = MLP(sizes, R, sharing=sharing, dtype=np.float64, backend=backend)
+    network.initialise(range(R))
     parameters = backend.to_numpy(network.parameters).copy()
     parameters += generator.normal(0, 0.3, parameters.shape)  # biases too
-    x = backend.asarray(generator.normal(size=(*shared, B, sizes[0])))
-    shape = (*replicas, B, sizes[-1])
+    x = backend.asarray(generator.normal(size=(*orders, B, sizes[0])))
+    shape = (R, B, sizes[-1])
     name = "Distillation" if soft else "RegressionDistillation"
     loss = losses(backend, generator, shape, 3.0, 0.5, 2.0)[name]
 
@@ -203,7 +200,7 @@ def test_a_network_with_its_loss_has_the_derivative_of_every_parameter(
         active.append(
             [backend.to_numpy(layer.h > 0) for layer in network.layers if isinstance(layer, ReLU)]
         )
-        return backend.to_numpy(value).reshape(-1), dz
+        return backend.to_numpy(value), dz
 
     active = []
     _, dz = run(parameters)

@@ -56,7 +56,7 @@ def trajectory(networks, dtype, backend, factors=None):
     """Per step, per network, the change of each tensor by `nkd`, all networks in one array."""
     start = flat([start_of(network) for network in networks])
     parameters = backend.asarray(start, dtype)
-    if backend.name == "numpy":
+    if backend.xp is np:
         parameters = parameters.copy()
     gradients = backend.xp.empty_like(parameters)
     adam = Adam(parameters, gradients, backend=backend)

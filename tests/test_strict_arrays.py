@@ -17,7 +17,7 @@ import pytest
 from conftest import classification_data, regression_data, teacher_outputs
 
 import nkd
-from nkd import Classification, Regression, Settings, Training, UserError, metrics
+from nkd import Classification, Regression, Settings, Training, UserError, layers, metrics
 from nkd.backend import Backend, CupyBackend
 
 try:
@@ -122,13 +122,20 @@ def operation(name):
         StrictArray.called.add(name)
         return wrap(function(unwrap(other), self._values))
 
-    return method, reflected
+    def in_place(self, other):
+        StrictArray.called.add(name)
+        result = function(self._values, unwrap(other))
+        np.copyto(self._values, result, casting="same_kind")  # its shape is the array's, or refused
+        return self
+
+    return method, reflected, in_place
 
 
 for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or"):
-    forth, back = operation(f"__{name}__")
+    forth, back, in_place = operation(f"__{name}__")
     setattr(StrictArray, f"__{name}__", forth)
     setattr(StrictArray, f"__r{name}__", back)
+    setattr(StrictArray, f"__i{name}__", in_place)
 for name in ("eq", "ne", "lt", "le", "gt", "ge", "neg", "abs", "invert"):
     setattr(StrictArray, f"__{name}__", operation(f"__{name}__")[0])
 
@@ -228,6 +235,7 @@ XP = StrictNamespace()
         lambda a: np.sum(a),
         lambda a: np.ones(3) * a,
         lambda a: a + np.ones(3),
+        lambda a: operator.iadd(a, np.ones(3)),
         lambda a: a[np.array([0, 1])],
         lambda a: a.__setitem__(0, np.ones(())),
         lambda a: XP.add(a, np.ones(3)),
@@ -271,9 +279,10 @@ def test_what_cupy_lacks_is_refused(mistake):
     [
         (metrics, "errors", lambda z, y: np.asarray(z).argmax(axis=-1)),
         (metrics, "errors", lambda z, y: float((z.argmax(axis=-1) != y).sum())),
+        (layers, "relu", lambda xp, z: np.maximum(z, 0, out=z)),
         (CupyBackend, "take", Backend.take),
     ],
-    ids=["asarray", "float", "mode"],
+    ids=["asarray", "float", "operation", "mode"],
 )
 def test_a_planted_mistake_ends_a_training_run(monkeypatch, module, name, planted):
     problem, sizes, runs = problems()[0].values
@@ -293,7 +302,7 @@ def refusal(name):
 def test_asking_for_cupy_where_it_is_not_installed_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert "pip install 'nkd[cuda12]'" in refusal("cupy")
-    assert nkd.choose("auto").name == "numpy"
+    assert nkd.choose("auto").name in ("numpy", "numba")
 
 
 def test_asking_for_cupy_without_a_usable_gpu_says_why_in_one_line(monkeypatch):
@@ -306,8 +315,8 @@ def test_asking_for_cupy_without_a_usable_gpu_says_why_in_one_line(monkeypatch):
     module.arange = arange
     monkeypatch.setitem(sys.modules, "cupy", module)
     assert "no CUDA-capable device is detected)" in refusal("cupy")
-    assert nkd.choose("auto").name == "numpy"
+    assert nkd.choose("auto").name in ("numpy", "numba")
 
 
 def test_an_unknown_backend_is_refused_with_the_known_names():
-    assert "auto, numpy, cupy" in refusal("torch")
+    assert "auto, numpy, numba, cupy" in refusal("torch")

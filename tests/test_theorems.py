@@ -1,5 +1,7 @@
 """What is true of distillation in general, each statement on random problems."""
 
+import math
+
 import numpy as np
 import oracle
 import pytest
@@ -129,10 +131,12 @@ def test_the_blended_regression_loss_is_the_weighted_sum_of_two_squared_errors(
     backend, problem, alpha
 ):
     s, y, s_teacher = map(backend.asarray, problem)
-    loss = RegressionDistillation(alpha, replicas=s.shape[:-2], backend=backend)
-    t, constant = loss.blend(y, s_teacher)
-    value, ds = loss(s, t)
-    value, ds = host(backend, (value + constant.mean(axis=-1), ds))
+    axes, (B, O) = s.shape[:-2], s.shape[-2:]
+    loss = RegressionDistillation(alpha, replicas=math.prod(axes), backend=backend)
+    t, constant = loss.blend(y.reshape(-1, B, O), s_teacher.reshape(-1, B, O))
+    value, ds = loss(s.reshape(-1, B, O), t)
+    value, ds = (value + constant.mean(axis=-1)).reshape(axes), ds.reshape(s.shape)
+    value, ds = host(backend, (value, ds))
     for replica in np.ndindex(value.shape):
         s, y, s_teacher = (array[replica] for array in problem)
         expected_value, expected_ds = oracle.regression_distillation(s, y, s_teacher, alpha)

@@ -121,8 +121,9 @@ def test_every_epoch_visits_every_row_once_the_short_last_batch_included(backend
     assert sizes == ([128] * 468 + [96]) * 2
     orders = []
     for epoch in (inputs[:469], inputs[469:]):
-        numbers = np.concatenate([numbers for numbers, _ in epoch], axis=-1).reshape(2, rows)
-        batches = np.concatenate([batch for _, batch in epoch], axis=-2).reshape(2, rows, 2)
+        numbers = np.concatenate([numbers for numbers, _ in epoch], axis=1)
+        batches = np.concatenate([batch for _, batch in epoch], axis=1)
+        assert numbers.shape == (2, rows)
         for replica in range(2):
             assert (np.sort(numbers[replica]) == np.arange(rows)).all()
             assert np.allclose(batches[replica], x[numbers[replica]] * 1e-6, rtol=1e-6)
@@ -130,7 +131,7 @@ def test_every_epoch_visits_every_row_once_the_short_last_batch_included(backend
     assert len(set(orders)) == 4  # no two seeds and no two epochs have the same order
     for (numbers, _), (same, labels) in zip(inputs, targets, strict=True):
         assert (numbers == same).all()
-        assert (labels.argmax(axis=-1).reshape(2, -1) == y[numbers].reshape(2, -1)).all()
+        assert (labels.argmax(axis=-1) == y[numbers]).all()
 
 
 def lists_of_runs(teacher, other):
@@ -183,7 +184,7 @@ def test_runs_in_a_grid_share_their_batches_and_others_do_not(backend):
         training.run()
         shapes[layout] = gathered[0][1].shape
     assert shapes == {
-        "a grid of arms and seeds": (1, 2, BATCH, 6),  # two batches for eight runs
+        "a grid of arms and seeds": (2, BATCH, 6),  # two batches for eight runs
         "an irregular list": (5, BATCH, 6),
         "seeds before arms": (4, BATCH, 6),
         "the same run twice": (2, BATCH, 6),
@@ -240,6 +241,16 @@ def test_given_weights_replace_the_drawn_ones(backend):
     assert_same_tensors(training.run().network.tensors(1), expected.run().network.tensors(), 1e-11)
 
 
+def test_orders_for_fewer_epochs_than_asked_for_are_refused(backend):
+    problem, sizes, _ = problem_of("classification")
+    training = Training(
+        problem, sizes, [Run(1)], SETTINGS, orders=[np.arange(ROWS)], backend=backend
+    )
+    with pytest.raises(UserError, match=r"orders .* fewer than 2 epochs"):
+        training.run()
+    assert len(training.history) == 1
+
+
 def allocations_per_step(training):
     """Bytes that each step takes at its peak beyond what was there before it."""
     peaks = []
@@ -265,26 +276,31 @@ def allocations_per_step(training):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shared", [True, False], ids=["shared batches", "own batches"])
 @pytest.mark.parametrize(
     ("width", "batch"), [(8, 512), (512, 8), (128, 256)], ids=["long", "wide", "large"]
 )
-def test_a_step_allocates_nothing_that_grows_with_the_network_or_the_batch(kind, width, batch):
-    rows = 3 * batch
+def test_a_step_allocates_nothing_that_grows_with_the_network_or_the_batch(
+    kind, width, batch, shared
+):
+    rows = 5 * batch // 2  # the last step of an epoch has half a batch
     if kind == "classification":
         problem = Classification(classification_data(rows, width, 10))
     else:
         problem = Regression(regression_data(rows, width, 8))
-    runs = pairs((1, 2), 0.7, teacher_outputs(rows, problem.outputs), 3.0)
-    settings = Settings(epochs=2, batch_size=batch, learning_rate=1e-3, report_every=9)
-    training = Training(problem, (width, width, problem.outputs), runs, settings)
+    runs = pairs((1, 2), 0.7, teacher_outputs(rows, problem.outputs), 3.0)[: 4 if shared else 3]
+    settings = Settings(epochs=3, batch_size=batch, learning_rate=1e-3, report_every=9)
+    # They outlive the training, so that no step frees an order, which would hide what it takes.
+    orders = [np.stack([np.arange(rows)] * (2 if shared else 3))] * settings.epochs
+    sizes = (width, width, problem.outputs)
+    training = Training(problem, sizes, runs, settings, orders=orders)
     if kind == "classification":
         assert training.train_inputs.flat.dtype == np.uint8
     warm_up, *steps = allocations_per_step(training)
-    # The first step of the second epoch frees the last view of the first one's order.
-    steps = [steps[0], steps[1], steps[3], steps[4]]
+    assert len(steps) == 3 * settings.epochs - 1
     assert warm_up > 4 * len(runs) * batch * (2 * width + problem.outputs)
-    # Far less than any array of values; NumPy copies a batch's row numbers to gather by them.
-    assert max(steps) < 16_000
+    # Python's and NumPy's own objects: less than a number per row or unit of every network.
+    assert max(steps) < 2_500
 
 
 def test_bytes_with_a_scale_train_as_the_numbers_they_stand_for(backend):
@@ -300,24 +316,28 @@ def test_bytes_with_a_scale_train_as_the_numbers_they_stand_for(backend):
     assert np.allclose(*outputs, rtol=1e-9)
 
 
-@pytest.mark.parametrize("shape", [(7,), (2, 7), (1, 3, 7)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_a_table_gathers_scaled_rows_of_the_version_asked_for(backend, dtype, shape):
+def test_a_table_gathers_scaled_rows_of_the_version_asked_for(backend, dtype):
     generator = np.random.default_rng(0)
     values = generator.integers(0, 256, (4, 20, 3)).astype(dtype)
-    rows = generator.integers(0, 20, shape)
+    versions = np.array([2, 0, 3, 3, 1, 2])
     plain = Table(values[0], scale=0.5, dtype=np.float64, backend=backend)
-    expected = values[0][rows] * 0.5
-    assert (backend.to_numpy(plain.gather(backend.asarray(rows))) == expected).all()
+    table = Table(values, versions, scale=0.5, dtype=np.float64, backend=backend)
+    # A short batch in between, and another number of orders for the six networks.
+    for orders, count in ((3, 7), (3, 2), (3, 7), (6, 7), (1, 7), (1, 9), (2, 2), (3, 7)):
+        numbers = generator.integers(0, 20, (orders, 11))
+        rows = backend.asarray(numbers)[:, 1 : 1 + count]
+        numbers = numbers[:, 1 : 1 + count]
+        gathered = backend.to_numpy(plain.gather(rows))
+        assert gathered.shape == (orders, count, 3)
+        assert (gathered == values[0][numbers] * 0.5).all()
+        gathered = backend.to_numpy(table.gather(rows))
+        assert gathered.shape == (6, count, 3)
+        for replica, version in enumerate(versions):
+            expected = values[version][numbers[replica % orders]] * 0.5
+            assert (gathered[replica] == expected).all()
     assert (backend.to_numpy(plain[3:9]) == values[0][3:9] * 0.5).all()
     assert len(plain) == 20
-
-    versions = generator.integers(0, 4, shape[:-1] if len(shape) < 3 else (4, 3))
-    table = Table(values, versions, scale=0.5, dtype=np.float64, backend=backend)
-    expected = values[versions[..., None], rows] * 0.5
-    for count in (7, 2, 7):  # a short batch in between
-        gathered = backend.to_numpy(table.gather(backend.asarray(rows[..., :count])))
-        assert (gathered == expected[..., :count, :]).all()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 500])
@@ -332,6 +352,11 @@ def test_learning_rates_are_constant_or_fall_along_a_cosine_to_almost_nothing(st
     assert math.fsum(rates) == pytest.approx(0.3 * (steps + 1) / 2)
 
 
+def test_an_unknown_schedule_is_refused_with_the_known_names():
+    with pytest.raises(UserError, match=r"'typo'.*'constant' or 'cosine'"):
+        learning_rates("typo", 0.3, 5)
+
+
 def test_a_stream_depends_on_its_seed_and_its_purpose_alone():
     def first_numbers(seed, purpose):
         return tuple(random_stream(seed, purpose).integers(0, 2**63, 4))
@@ -344,6 +369,27 @@ def test_a_stream_depends_on_its_seed_and_its_purpose_alone():
 def test_a_run_that_listens_to_a_teacher_needs_one():
     with pytest.raises(UserError, match="targets"):
         Run(1, 0.5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cut", [np.s_[:-1], np.s_[:, :-1], np.s_[:, 0], np.s_[None]])
+def test_a_teachers_outputs_of_another_shape_are_refused(kind, cut):
+    problem, sizes, (teacher, _) = problem_of(kind)
+    runs = [Run(1, 0.5, 2.0, teacher), Run(1, 0.5, 2.0, teacher[cut])]
+    with pytest.raises(UserError, match="targets") as refusal:
+        Training(problem, sizes, runs, SETTINGS)
+    assert f"{teacher[cut].shape};" in str(refusal.value)
+    assert f"have {teacher.shape}" in str(refusal.value)
+
+
+def test_a_training_is_done_once(backend):
+    problem, sizes, _ = problem_of("regression")
+    training = Training(problem, sizes, [Run(1)], SETTINGS, backend=backend).run()
+    before = backend.to_numpy(training.network.parameters).copy()
+    with pytest.raises(UserError, match="new Training"):
+        training.run()
+    assert (backend.to_numpy(training.network.parameters) == before).all()
+    assert len(training.history) == SETTINGS.epochs
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -106,9 +106,9 @@ class Results:
         table = Table(
             box=box.SIMPLE_HEAD,
             title=f"Test results on {self.problem.data.title}",
-            caption=f"Student and Person: mean ± standard deviation over {len(self.seeds)} seed(s); "
-            f"training time: one network's share of the {side_by_side} that trained side by side. "
-            "Inference: median time for one row and for 10,000 rows.",
+            caption=f"Student, Person: mean ± standard deviation over {len(self.seeds)} seed(s); "
+            f"training time is one network's share of the {side_by_side} trained side by side. "
+            "Inference: median time for 1 row and for 10,000 rows.",
             caption_justify="left",
         )
         table.add_column("", no_wrap=True)

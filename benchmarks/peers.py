@@ -1,0 +1,308 @@
+"""The contestants: each trains a `Workload` from the same weights on the same batches.
+
+Everything that a library offers to be fast and that keeps the same mathematics is used: fused
+Adam, compilation, a loop that is compiled as a whole, batched products for several networks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any, ClassVar
+
+import numpy as np
+
+from benchmarks.workloads import LEARNING_RATE, TEMPERATURE, Workload
+
+
+class Peer:
+    """A contestant: `prepare` builds everything that is not part of a step, `run` trains on.
+
+    Args:
+        workload: what is trained; the batches are its rows in its order, again and again.
+    """
+
+    name: ClassVar[str]
+    compared: ClassVar[bool] = True
+    """Whether its losses must equal those of the others before it is timed."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        order, B = workload.arrays["order"], workload.batch_size
+        self.batches = order[: len(order) // B * B].reshape(-1, B)
+        self.done = 0
+        self.prepare(workload.initial_weights())
+
+    @classmethod
+    def supports(cls, workload: Workload) -> bool:
+        """Whether it can do this work at all."""
+        return True
+
+    def prepare(self, weights: list[dict[str, np.ndarray]]) -> None:
+        """Build the networks with these weights."""
+        raise NotImplementedError
+
+    def train(self, batches: np.ndarray) -> Any:
+        """Train on these rows, (steps, B); return the mean loss, or a promise of it."""
+        raise NotImplementedError
+
+    def run(self, steps: int) -> float:
+        """Train so many steps further; the mean of the loss over them (and over networks)."""
+        numbers = np.arange(self.done, self.done + steps) % len(self.batches)
+        self.done += steps
+        return float(self.train(self.batches[numbers]))
+
+
+class Nkd(Peer):
+    """This package."""
+
+    name = "nkd numpy"
+    backend = "numpy"
+
+    @classmethod
+    def supports(cls, workload: Workload) -> bool:
+        from nkd.backend import choose
+
+        choose(cls.backend)
+        return True
+
+    def prepare(self, weights: list[dict[str, np.ndarray]]) -> None:
+        from nkd.backend import choose
+
+        self.training = self.workload.training(choose(self.backend))
+        for replica, tensors in enumerate(weights):
+            self.training.network.set_tensors(replica, tensors)
+        problem, run = self.training.problem, self.training.runs[0]
+        loss = problem.loss([run])
+        self.constants = loss.blend(problem.hard_targets(np.float64), run.targets)[1].reshape(-1)
+
+    def train(self, batches: np.ndarray) -> Any:
+        from nkd.training import fit
+
+        training = self.training
+        rows = batches.reshape(1, -1)
+        (mean,) = fit(
+            training.network, training.loss, training.optimizer, training.train_inputs,
+            training.targets, [rows], self.workload.batch_size, [LEARNING_RATE] * len(batches),
+        )  # fmt: skip
+        return mean.mean() + self.constants[rows].mean()
+
+
+class NkdNumba(Nkd):
+    """This package, its operations compiled by Numba."""
+
+    name = "nkd numba"
+    backend = "numba"
+
+
+class Products(Peer):
+    """Only the matrix products of a step, on ready arrays: what bounds everybody."""
+
+    name = "products alone"
+    compared = False
+
+    def prepare(self, weights: list[dict[str, np.ndarray]]) -> None:
+        R, B, sizes = self.workload.replicas, self.workload.batch_size, self.workload.sizes
+        rng = np.random.default_rng(0)
+
+        def random(*shape: int) -> np.ndarray:
+            return rng.standard_normal((R, *shape), dtype=np.float32)
+
+        self.products = []
+        for number, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+            h, W, dz = random(B, inputs), random(inputs, outputs), random(B, outputs)
+            self.products.append((h, W, random(B, outputs)))
+            self.products.append((h.mT, dz, random(inputs, outputs)))
+            if number:
+                self.products.append((dz, W.mT, random(B, inputs)))
+
+    def train(self, batches: np.ndarray) -> float:
+        for _ in batches:
+            for left, right, out in self.products:
+                np.matmul(left, right, out=out)
+        return 0.0
+
+
+class Torch(Peer):
+    """PyTorch, eager, fused Adam; several networks as batched products."""
+
+    name = "PyTorch eager"
+    compiled = False
+
+    @classmethod
+    def supports(cls, workload: Workload) -> bool:
+        import torch  # noqa: F401
+
+        return True
+
+    def prepare(self, weights: list[dict[str, np.ndarray]]) -> None:
+        import torch
+        from torch.nn import functional
+
+        workload, arrays = self.workload, self.workload.arrays
+        torch.set_num_threads(os.cpu_count() or 1)
+        self.x = torch.tensor(arrays["x"], dtype=torch.float32) * workload.scale
+        self.y = torch.tensor(arrays["y"])
+        self.teacher = torch.tensor(arrays["teacher"])
+        layers = len(workload.sizes) - 1
+        names = [f"dense{number}.{part}" for number in range(1, layers + 1) for part in "Wb"]
+        single = workload.replicas == 1
+
+        def parameter(name: str) -> Any:
+            stacked = np.stack([network[name] for network in weights])
+            stacked = stacked[:, None] if name.endswith("b") else stacked
+            if single:
+                stacked = stacked[0].T.copy() if name.endswith("W") else stacked[0, 0]
+            return torch.nn.Parameter(torch.tensor(stacked))
+
+        parameters = [parameter(name) for name in names]
+        optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+        alpha, T = workload.alpha, TEMPERATURE
+
+        def outputs(x: Any) -> Any:
+            h = x if single else x.expand(workload.replicas, *x.shape)
+            for W, b in zip(parameters[::2], parameters[1::2], strict=True):
+                h = functional.linear(h, W, b) if single else torch.baddbmm(b, h, W)
+                h = functional.relu(h) if b is not parameters[-1] else h
+            return h
+
+        def loss_of(x: Any, y: Any, teacher: Any) -> Any:
+            z = outputs(x)
+            if not workload.classes:
+                # Summed over networks, which are independent of each other.
+                mean = (-2, -1)
+                hard = ((z - y) ** 2).mean(mean).sum()
+                soft = ((z - teacher) ** 2).mean(mean).sum() if alpha else 0.0
+                return (1 - alpha) * hard + alpha * soft
+            hard = functional.cross_entropy(z, y)
+            if not alpha:
+                return hard
+            q, p = (functional.log_softmax(each / T, -1) for each in (z, teacher))
+            soft = functional.kl_div(q, p, log_target=True, reduction="batchmean")
+            return (1 - alpha) * hard + alpha * T**2 * soft
+
+        compute = torch.compile(loss_of) if self.compiled else loss_of
+
+        def step(rows: Any) -> Any:
+            loss = compute(self.x[rows], self.y[rows], self.teacher[rows])
+            optimizer.zero_grad(set_to_none=False)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        self.step = step
+
+    def train(self, batches: np.ndarray) -> float:
+        import torch
+
+        rows = torch.from_numpy(batches)
+        total = sum(self.step(batch) for batch in rows)
+        return float(total) / len(batches) / self.workload.replicas
+
+
+class TorchCompiled(Torch):
+    """PyTorch, forward and loss compiled."""
+
+    name = "PyTorch compiled"
+    compiled = True
+
+
+class Jax(Peer):
+    """JAX: a scan over the batches, compiled as a whole; several networks by vmap."""
+
+    name = "JAX"
+
+    @classmethod
+    def supports(cls, workload: Workload) -> bool:
+        import jax  # noqa: F401
+
+        return True
+
+    def prepare(self, weights: list[dict[str, np.ndarray]]) -> None:
+        import jax
+        from jax import numpy as jnp
+
+        workload, arrays = self.workload, self.workload.arrays
+        x = arrays["x"].astype(np.float32) * np.float32(workload.scale)
+        self.data = tuple(map(jnp.asarray, (x, arrays["y"], arrays["teacher"])))
+        alpha, T, names = workload.alpha, TEMPERATURE, list(weights[0])
+        layers, single = len(names) // 2, workload.replicas == 1
+        parameters = {
+            name: jnp.asarray(np.stack([network[name] for network in weights])) for name in names
+        }
+
+        def loss_of(network: Any, x: Any, y: Any, teacher: Any) -> Any:
+            h = x
+            for number in range(1, layers + 1):
+                h = h @ network[f"dense{number}.W"] + network[f"dense{number}.b"]
+                h = jax.nn.relu(h) if number < layers else h
+            if not workload.classes:
+                return (1 - alpha) * ((h - y) ** 2).mean() + alpha * ((h - teacher) ** 2).mean()
+            hard = -jnp.take_along_axis(jax.nn.log_softmax(h), y[:, None], 1).mean()
+            if not alpha:
+                return hard
+            q, p = jax.nn.log_softmax(h / T), jax.nn.log_softmax(teacher / T)
+            return (1 - alpha) * hard + alpha * T**2 * (jnp.exp(p) * (p - q)).sum(-1).mean()
+
+        gradient = jax.value_and_grad(loss_of)
+        if single:
+            parameters = {name: values[0] for name, values in parameters.items()}
+        else:
+            gradient = jax.vmap(gradient, (0, None, None, None))
+
+        def steps(state: Any, data: Any, batches: Any) -> tuple[Any, Any]:
+            def step(state: Any, rows: Any) -> tuple[Any, Any]:
+                w, m, v, t = state
+                t = t + 1
+                value, g = gradient(w, *(array[rows] for array in data))
+                m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+                v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+                rate, c = LEARNING_RATE / (1 - 0.9**t), 1 / (1 - 0.999**t)
+                w = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v * c) + 1e-8), w, m, v)
+                return (w, m, v, t), value.mean()
+
+            state, values = jax.lax.scan(step, state, batches)
+            return state, values.mean()
+
+        zeros = jax.tree.map(jnp.zeros_like, parameters)
+        self.state = (parameters, zeros, jax.tree.map(jnp.copy, zeros), jnp.float32(0))
+        self.steps = jax.jit(steps, donate_argnums=0)
+
+    def train(self, batches: np.ndarray) -> float:
+        self.state, mean = self.steps(self.state, self.data, batches)
+        return float(mean)
+
+
+class Sklearn(Peer):
+    """scikit-learn's MLP by `partial_fit`. It cannot distil: there it trains on the labels."""
+
+    name = "scikit-learn"
+    # Its loss for regression is half a mean squared error, its penalty a mean over the batch.
+    compared = False
+
+    @classmethod
+    def supports(cls, workload: Workload) -> bool:
+        import sklearn  # noqa: F401
+
+        return workload.replicas == 1
+
+    def prepare(self, weights: list[dict[str, np.ndarray]]) -> None:
+        from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+        workload, arrays = self.workload, self.workload.arrays
+        self.x = arrays["x"].astype(np.float32) * np.float32(workload.scale)
+        self.y = arrays["y"] if workload.classes else arrays["y"][:, 0]
+        self.classes = {"classes": range(workload.sizes[-1])} if workload.classes else {}
+        self.model = (MLPClassifier if workload.classes else MLPRegressor)(
+            hidden_layer_sizes=workload.sizes[1:-1], alpha=0.0, batch_size=workload.batch_size
+        )
+
+    def train(self, batches: np.ndarray) -> float:
+        for rows in batches:
+            self.model.partial_fit(self.x[rows], self.y[rows], **self.classes)
+        return 0.0
+
+
+PEERS: dict[str, type[Peer]] = {
+    peer.name: peer for peer in (Nkd, NkdNumba, Products, Torch, TorchCompiled, Jax, Sklearn)
+}

@@ -1,0 +1,102 @@
+"""What is timed: the training steps of the two experiments, and inference."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from nkd.data import Dataset
+from nkd.distillation import Classification, Problem, Regression, Run, Settings, Training
+
+LEARNING_RATE = 1e-3
+ALPHA, TEMPERATURE = 0.5, 4.0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One kind of training step: a network, a batch size, a loss.
+
+    Args:
+        name: for `--only` and the records.
+        title: for people.
+        sizes: units from input to output; 1 output is a regression.
+        batch_size: rows per step.
+        rows: training rows, from which the batches are gathered.
+        distilled: whether the loss has a soft part.
+        replicas: networks trained side by side, each on the same batches.
+    """
+
+    name: str
+    title: str
+    sizes: tuple[int, ...]
+    batch_size: int
+    rows: int
+    distilled: bool = False
+    replicas: int = 1
+
+    @property
+    def classes(self) -> bool:
+        """Whether it is a classification."""
+        return self.sizes[-1] > 1
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Random data of the real shape: inputs x, targets y, and a teacher's outputs."""
+        rng = np.random.default_rng(0)
+        inputs, outputs = self.sizes[0], self.sizes[-1]
+        if self.classes:
+            x = rng.integers(0, 256, (self.rows, inputs), dtype=np.uint8)
+            y = rng.integers(0, outputs, self.rows)
+        else:
+            x = rng.standard_normal((self.rows, inputs), dtype=np.float32)
+            y = rng.standard_normal((self.rows, 1), dtype=np.float32)
+        teacher = 3 * rng.standard_normal((self.rows, outputs), dtype=np.float32)
+        order = rng.permutation(self.rows)
+        return {"x": x, "y": y, "teacher": teacher, "order": order}
+
+    @property
+    def scale(self) -> float:
+        """What a stored input is multiplied with."""
+        return 1 / 255 if self.classes else 1.0
+
+    @property
+    def alpha(self) -> float:
+        """Weight of the teacher."""
+        return ALPHA if self.distilled else 0.0
+
+    def training(self, backend, steps: int = 1) -> Training:
+        """nkd's training of this workload; an epoch is all rows, in the given order."""
+        arrays = self.arrays
+        data = Dataset(
+            self.name, self.title, arrays["x"], arrays["y"], arrays["x"][:1], arrays["y"][:1],
+            input_scale=self.scale,
+        )  # fmt: skip
+        problem: Problem = Classification(data) if self.classes else Regression(data)
+        targets = arrays["teacher"] if self.distilled else None
+        runs = [Run(seed, self.alpha, TEMPERATURE, targets) for seed in range(self.replicas)]
+        settings = Settings(1, self.batch_size, LEARNING_RATE, "constant")
+        return Training(problem, self.sizes, runs, settings, backend=backend)
+
+    def initial_weights(self) -> list[dict[str, np.ndarray]]:
+        """The weights that every contestant starts with, one network after the other."""
+        from nkd.network import MLP
+
+        network = MLP(self.sizes, self.replicas)
+        network.initialise(range(self.replicas))
+        return [network.tensors(replica) for replica in range(self.replicas)]
+
+
+MNIST_TEACHER = (784, 1024, 512, 256, 128, 64, 10)
+MNIST_STUDENT = (784, 128, 64, 10)
+HOUSING_TEACHER = (8, 512, 256, 128, 64, 32, 1)
+HOUSING_STUDENT = (8, 16, 8, 1)
+
+WORKLOADS = [
+    Workload("teacher-mnist", "Teacher, MNIST", MNIST_TEACHER, 128, 60_000),
+    Workload("student-mnist", "Student, MNIST", MNIST_STUDENT, 128, 60_000, distilled=True),
+    Workload("teacher-housing", "Teacher, housing", HOUSING_TEACHER, 64, 16_512),
+    Workload("student-housing", "Student, housing", HOUSING_STUDENT, 64, 16_512, distilled=True),
+    Workload(
+        "student-housing-8", "8 Students, housing", HOUSING_STUDENT, 64, 16_512, True, replicas=8
+    ),
+]
