@@ -21,8 +21,8 @@ class ClassificationFlags(Flags):
     epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 4e-3
-    alpha: float = 0.5
-    temperature: float = 4.0
+    alpha: float = 0.3
+    temperature: float = 2.0
     """Softens the logits of Teacher and Student in the soft loss."""
     out: str = "runs/classification-<time>"
 

@@ -22,7 +22,7 @@ class RegressionFlags(Flags):
     epochs: int = 100
     batch_size: int = 64
     learning_rate: float = 1e-2
-    alpha: float = 0.5
+    alpha: float = 0.4
     out: str = "runs/regression-<time>"
 
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from benchmarks.workloads import LEARNING_RATE, TEMPERATURE, Workload
 
+CHECKED_STEPS = 5
+
 
 class Peer:
     """A contestant: `prepare` builds everything that is not part of a step, `run` trains on.
@@ -31,6 +33,8 @@ class Peer:
         order, B = workload.arrays["order"], workload.batch_size
         self.batches = order[: len(order) // B * B].reshape(-1, B)
         self.done = 0
+        x = workload.arrays["x"][: workload.batch_size]
+        self.inputs = x.astype(np.float32) * np.float32(workload.scale)
         self.prepare(workload.initial_weights())
 
     @classmethod
@@ -42,15 +46,27 @@ class Peer:
         """Build the networks with these weights."""
         raise NotImplementedError
 
-    def train(self, batches: np.ndarray) -> Any:
-        """Train on these rows, (steps, B); return the mean loss, or a promise of it."""
+    def train(self, batches: np.ndarray) -> float:
+        """Train on these rows, (steps, B); the mean loss over steps and networks."""
+        raise NotImplementedError
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """The outputs (B, O) of the first network, for inputs (B, I), float32 and scaled."""
         raise NotImplementedError
 
     def run(self, steps: int) -> float:
-        """Train so many steps further; the mean of the loss over them (and over networks)."""
+        """Train so many steps further, and return the mean loss; or compute outputs so often."""
+        if self.workload.inference:
+            for _ in range(steps):
+                outputs = self.outputs(self.inputs)
+            return float(np.abs(outputs).mean())
         numbers = np.arange(self.done, self.done + steps) % len(self.batches)
         self.done += steps
-        return float(self.train(self.batches[numbers]))
+        return self.train(self.batches[numbers])
+
+    def check(self) -> list[float]:
+        """What must be equal among contestants: the losses of the first steps, or the outputs."""
+        return [self.run(1) for _ in range(1 if self.workload.inference else CHECKED_STEPS)]
 
 
 class Nkd(Peer):
@@ -76,7 +92,7 @@ class Nkd(Peer):
         loss = problem.loss([run])
         self.constants = loss.blend(problem.hard_targets(np.float64), run.targets)[1].reshape(-1)
 
-    def train(self, batches: np.ndarray) -> Any:
+    def train(self, batches: np.ndarray) -> float:
         from nkd.training import fit
 
         training = self.training
@@ -85,7 +101,10 @@ class Nkd(Peer):
             training.network, training.loss, training.optimizer, training.train_inputs,
             training.targets, [rows], self.workload.batch_size, [LEARNING_RATE] * len(batches),
         )  # fmt: skip
-        return mean.mean() + self.constants[rows].mean()
+        return float(mean.mean() + self.constants[rows].mean())
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        return self.training.network.predict(x)[0]
 
 
 class NkdNumba(Nkd):
@@ -96,7 +115,7 @@ class NkdNumba(Nkd):
 
 
 class Products(Peer):
-    """Only the matrix products of a step, on ready arrays: what bounds everybody."""
+    """Only the matrix products, on ready arrays: what bounds everybody."""
 
     name = "products alone"
     compared = False
@@ -112,15 +131,21 @@ class Products(Peer):
         for number, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             h, W, dz = random(B, inputs), random(inputs, outputs), random(B, outputs)
             self.products.append((h, W, random(B, outputs)))
+            if self.workload.inference:
+                continue
             self.products.append((h.mT, dz, random(inputs, outputs)))
             if number:
                 self.products.append((dz, W.mT, random(B, inputs)))
 
     def train(self, batches: np.ndarray) -> float:
         for _ in batches:
-            for left, right, out in self.products:
-                np.matmul(left, right, out=out)
+            self.outputs(batches)
         return 0.0
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        for left, right, out in self.products:
+            np.matmul(left, right, out=out)
+        return out
 
 
 class Torch(Peer):
@@ -191,6 +216,13 @@ class Torch(Peer):
             return loss.detach()
 
         self.step = step
+        self.forward = torch.compile(outputs) if self.compiled else outputs
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            return self.forward(torch.from_numpy(x)).numpy()
 
     def train(self, batches: np.ndarray) -> float:
         import torch
@@ -231,11 +263,15 @@ class Jax(Peer):
             name: jnp.asarray(np.stack([network[name] for network in weights])) for name in names
         }
 
-        def loss_of(network: Any, x: Any, y: Any, teacher: Any) -> Any:
+        def outputs(network: Any, x: Any) -> Any:
             h = x
             for number in range(1, layers + 1):
                 h = h @ network[f"dense{number}.W"] + network[f"dense{number}.b"]
                 h = jax.nn.relu(h) if number < layers else h
+            return h
+
+        def loss_of(network: Any, x: Any, y: Any, teacher: Any) -> Any:
+            h = outputs(network, x)
             if not workload.classes:
                 return (1 - alpha) * ((h - y) ** 2).mean() + alpha * ((h - teacher) ** 2).mean()
             hard = -jnp.take_along_axis(jax.nn.log_softmax(h), y[:, None], 1).mean()
@@ -267,6 +303,10 @@ class Jax(Peer):
         zeros = jax.tree.map(jnp.zeros_like, parameters)
         self.state = (parameters, zeros, jax.tree.map(jnp.copy, zeros), jnp.float32(0))
         self.steps = jax.jit(steps, donate_argnums=0)
+        self.forward = jax.jit(outputs)
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.forward(self.state[0], x))
 
     def train(self, batches: np.ndarray) -> float:
         self.state, mean = self.steps(self.state, self.data, batches)
@@ -284,7 +324,7 @@ class Sklearn(Peer):
     def supports(cls, workload: Workload) -> bool:
         import sklearn  # noqa: F401
 
-        return workload.replicas == 1
+        return workload.replicas == 1 and not workload.inference
 
     def prepare(self, weights: list[dict[str, np.ndarray]]) -> None:
         from sklearn.neural_network import MLPClassifier, MLPRegressor

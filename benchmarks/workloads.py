@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from nkd.backend import Backend
 from nkd.data import Dataset
 from nkd.distillation import Classification, Problem, Regression, Run, Settings, Training
 
@@ -24,6 +25,7 @@ class Workload:
         rows: training rows, from which the batches are gathered.
         distilled: whether the loss has a soft part.
         replicas: networks trained side by side, each on the same batches.
+        inference: time the outputs of `batch_size` rows instead of a training step.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Workload:
     rows: int
     distilled: bool = False
     replicas: int = 1
+    inference: bool = False
 
     @property
     def classes(self) -> bool:
@@ -64,7 +67,7 @@ class Workload:
         """Weight of the teacher."""
         return ALPHA if self.distilled else 0.0
 
-    def training(self, backend, steps: int = 1) -> Training:
+    def training(self, backend: Backend) -> Training:
         """nkd's training of this workload; an epoch is all rows, in the given order."""
         arrays = self.arrays
         data = Dataset(
@@ -91,7 +94,7 @@ MNIST_STUDENT = (784, 128, 64, 10)
 HOUSING_TEACHER = (8, 512, 256, 128, 64, 32, 1)
 HOUSING_STUDENT = (8, 16, 8, 1)
 
-WORKLOADS = [
+TRAINING = [
     Workload("teacher-mnist", "Teacher, MNIST", MNIST_TEACHER, 128, 60_000),
     Workload("student-mnist", "Student, MNIST", MNIST_STUDENT, 128, 60_000, distilled=True),
     Workload("teacher-housing", "Teacher, housing", HOUSING_TEACHER, 64, 16_512),
@@ -99,4 +102,20 @@ WORKLOADS = [
     Workload(
         "student-housing-8", "8 Students, housing", HOUSING_STUDENT, 64, 16_512, True, replicas=8
     ),
+]
+
+INFERENCE = [
+    Workload(
+        f"{name}-inference-{rows}",
+        f"{title}, outputs of {rows:,}",
+        sizes,
+        rows,
+        10_000,
+        inference=True,
+    )
+    for name, title, sizes in (
+        ("teacher-mnist", "Teacher, MNIST", MNIST_TEACHER),
+        ("student-mnist", "Student, MNIST", MNIST_STUDENT),
+    )
+    for rows in (1, 10_000)
 ]

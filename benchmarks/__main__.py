@@ -1,0 +1,234 @@
+"""Race nkd against PyTorch, JAX and scikit-learn on the same training steps.
+
+    python -m benchmarks                      everything, about 15 minutes
+    python -m benchmarks --quick              under 3 minutes
+    python -m benchmarks --only student-mnist --json results.json --chart results.png
+
+All start with the same weights and see the same batches; their losses are compared before
+anything is timed. Contestants run in turn, each in a process of its own. The ratio is that of a
+peer's time to nkd's in the same round: above 1, nkd is faster.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from benchmarks.peers import PEERS
+from benchmarks.workloads import INFERENCE, TRAINING, Workload
+
+REFERENCES = ("nkd numba", "nkd numpy")
+"""nkd's best backend comes first; where it is missing, the next one stands for nkd."""
+SAME = 1e-3
+"""Relative difference up to which losses count as equal: float32, in different orders."""
+
+
+class Contestant:
+    """A worker process."""
+
+    def __init__(self, peer: str, workload: Workload) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", peer, workload.name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        self.first = self.answer()
+
+    def answer(self) -> Any:
+        """The next line, parsed."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else {"missing": "its process ended"}
+
+    def ask(self, command: str) -> Any:
+        """Send a command, wait for the answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{command}\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def race(workload: Workload, seconds: float, rounds: int, console: Console) -> list[dict[str, Any]]:
+    """Time all that can do this work; a record each."""
+    contestants: dict[str, Contestant] = {}
+    checks: dict[str, list[float]] = {}
+    for name in PEERS:
+        contestant = Contestant(name, workload)
+        reason = contestant.first.get("missing")
+        if reason is not None:
+            if reason:
+                console.print(f"  {name} is skipped: {reason}", style="yellow", markup=False)
+            contestant.close()
+            continue
+        contestants[name] = contestant
+        checks[name] = contestant.ask("check")
+    expected = np.array(checks[REFERENCES[1]])
+    for name, values in checks.items():
+        if contestants[name].first["compared"]:
+            difference = float((np.abs(values - expected) / np.abs(expected)).max())
+            if not difference < SAME:
+                raise SystemExit(
+                    f"error: {name} computes something else on {workload.name}: {values} "
+                    f"instead of {expected.tolist()}"
+                )
+    steps = {}
+    for name, contestant in contestants.items():
+        contestant.ask("time 20")
+        step = contestant.ask("time 20") / 20
+        steps[name] = max(1, round(seconds / step))
+        contestant.ask(f"time {steps[name]}")  # JAX compiles for this number of steps
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(rounds):
+        names = list(contestants)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            time.sleep(0.05)  # let the threads of the one before go to sleep
+            times[name].append(contestants[name].ask(f"time {steps[name]}") / steps[name])
+    reference = next(name for name in REFERENCES if name in times)
+    records = []
+    for name, values in times.items():
+        ratios = np.array(values) / np.array(times[reference])
+        interval = stats.quantile_test(ratios, p=0.5).confidence_interval()
+        quartiles = np.quantile(values, (0.25, 0.5, 0.75))
+        records.append(
+            {
+                "workload": workload.name,
+                "title": workload.title,
+                "peer": name,
+                "reference": reference,
+                "ratio": float(np.median(ratios)),
+                "low": float(np.nanmax([interval.low, ratios.min()])),
+                "high": float(np.nanmin([interval.high, ratios.max()])),
+                "seconds": float(quartiles[1]),
+                "quartiles": [float(quartiles[0]), float(quartiles[2])],
+                "rounds": rounds,
+                "steps_per_round": steps[name],
+                "peak_memory_mb": round(contestants[name].ask("memory")),
+            }
+        )
+        contestants[name].close()
+    return records
+
+
+def show(records: list[dict[str, Any]], console: Console) -> None:
+    """A table of one workload."""
+    table = Table(title=f"{records[0]['title']} ({records[0]['workload']})", title_justify="left")
+    for column in ("", "µs per step", "quartiles", "peer / nkd", "interval", "peak MB"):
+        table.add_column(column, justify="left" if not column else "right")
+    for record in records:
+        low, high = (f"{1e6 * value:,.1f}" for value in record["quartiles"])
+        table.add_row(
+            record["peer"],
+            f"{1e6 * record['seconds']:,.1f}",
+            f"{low} – {high}",
+            f"{record['ratio']:.2f}",
+            f"{record['low']:.2f} – {record['high']:.2f}",
+            f"{record['peak_memory_mb']:,}",
+        )
+    console.print(table)
+
+
+def chart(records: list[dict[str, Any]], path: Path) -> None:
+    """A bar per peer and workload: how many times nkd's time it takes, on a logarithmic axis."""
+    from matplotlib.figure import Figure
+
+    workloads = list(dict.fromkeys(record["workload"] for record in records))
+    figure = Figure(figsize=(9, 1.5 + 1.4 * len(workloads)), layout="constrained")
+    for axes, name in zip(
+        figure.subplots(len(workloads), 1, sharex=True, squeeze=False)[:, 0], workloads, strict=True
+    ):
+        rows = [record for record in records if record["workload"] == name][::-1]
+        ratios = np.array([record["ratio"] for record in rows])
+        errors = [
+            ratios - [record["low"] for record in rows],
+            [record["high"] for record in rows] - ratios,
+        ]
+        colours = ["#0072B2" if "nkd" in record["peer"] else "#999999" for record in rows]
+        axes.barh([record["peer"] for record in rows], ratios, xerr=np.abs(errors), color=colours)
+        axes.axvline(1, color="black", lw=0.8)
+        axes.set_xscale("log")
+        axes.set_title(rows[0]["title"], fontsize=10, loc="left")
+        axes.tick_params(labelsize=8)
+        for place, ratio in enumerate(ratios):
+            axes.annotate(f" {ratio:.2f}", (max(ratio, 1), place), va="center", fontsize=8)
+    figure.supxlabel(
+        "time relative to the best CPU backend of nkd (above 1: nkd is faster)"
+    )
+    figure.savefig(path, dpi=110)
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what it was measured."""
+    from threadpoolctl import threadpool_info
+
+    versions = {"python": platform.python_version()}
+    for package in ("nkd", "numpy", "numba", "torch", "jax", "scikit-learn"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
+    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "blas": [f"{x['internal_api']} {x['version']} ({x.get('architecture')})" for x in blas],
+        "blas_threads": [x["num_threads"] for x in blas],
+        "load": os.getloadavg()[0],
+        "versions": versions,
+    }
+
+
+def main() -> None:
+    """Parse the flags, race, show and write."""
+    workloads = {workload.name: workload for workload in (*TRAINING, *INFERENCE)}
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", nargs="+", choices=workloads, default=list(workloads))
+    parser.add_argument("--quick", action="store_true", help="training only, fewer rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the records there")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="write the bar chart there")
+    arguments = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    where = machine()
+    console.print(where)
+    chosen = [workloads[name] for name in arguments.only]
+    if arguments.quick:
+        chosen = [workload for workload in chosen if not workload.inference] or chosen
+    seconds, rounds = (0.15, 7) if arguments.quick else (0.5, 21)
+    records = []
+    for workload in chosen:
+        records += race(workload, seconds, rounds, console)
+        show([record for record in records if record["workload"] == workload.name], console)
+    for record in records:
+        record.update(where)
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(records, indent=1) + "\n")
+    if arguments.chart:
+        chart(records, arguments.chart)
+
+
+if __name__ == "__main__":
+    main()
