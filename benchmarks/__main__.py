@@ -165,9 +165,7 @@ def chart(records: list[dict[str, Any]], path: Path) -> None:
         axes.tick_params(labelsize=8)
         for place, ratio in enumerate(ratios):
             axes.annotate(f" {ratio:.2f}", (max(ratio, 1), place), va="center", fontsize=8)
-    figure.supxlabel(
-        "time relative to the best CPU backend of nkd (above 1: nkd is faster)"
-    )
+    figure.supxlabel("time relative to the best CPU backend of nkd (above 1: nkd is faster)")
     figure.savefig(path, dpi=110)
 
 

@@ -4,6 +4,8 @@ import math
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from nkd.backend import NUMPY, Array, Backend
 
 
@@ -33,6 +35,22 @@ def adam_update(
     xp.divide(m, work, out=work)
     xp.multiply(work, rate, out=work)
     xp.subtract(w, work, out=w)
+
+
+FLUSH_EVERY = 128
+"""Steps between two calls of `flush_small`: fewer than m needs from 1e8·tiny down to tiny."""
+
+
+def flush_small(xp: ModuleType, a: Array, work: Array) -> None:
+    """a ← a where |a| > 1e8·tiny, else 0, with tiny the smallest normal number of the type.
+
+    Where a gradient stays 0, as for pixels that are hardly ever on, m decays until it is
+    subnormal, and arithmetic on subnormal numbers is many times slower: on MNIST, ten per cent
+    of them made Adam take five times as long. What is flushed is far too small to move a weight.
+    """
+    xp.abs(a, out=work)
+    xp.greater(work, 1e8 * float(np.finfo(a.dtype).tiny), out=work)
+    xp.multiply(a, work, out=a)
 
 
 class Adam:
@@ -67,7 +85,7 @@ class Adam:
         epsilon: float = 1e-8,
         backend: Backend = NUMPY,
     ) -> None:
-        self.w, self.g = parameters, gradients
+        self.w, self.g, self.xp = parameters, gradients, backend.xp
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.m = backend.xp.zeros_like(parameters)
         self.v = backend.xp.zeros_like(parameters)
@@ -80,6 +98,9 @@ class Adam:
         """One update. The learning rate η is a number, or an array (R, 1): one per network."""
         self.t += 1
         c = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
+        if self.t % FLUSH_EVERY == 0:
+            for moment in (self.m, self.v):
+                flush_small(self.xp, moment, self.work)
         self.rate[:] = learning_rate * ((1 - self.beta1) / (1 - self.beta1**self.t) / c)
         self.update(
             self.w,

@@ -27,7 +27,7 @@ def timing(training: Training, replica: int) -> Timing:
     """Of one of the networks. Its training time is its share of the pass that it was part of."""
     network = training.network.select([replica])
     rows = np.resize(np.arange(len(training.test_inputs)), 10_000)
-    inputs = training.test_inputs.gather(training.backend.asarray(rows))
+    (inputs,) = training.test_inputs.gather(training.backend.asarray(rows[None]))
     return Timing(
         training.seconds / len(training.runs),
         median_seconds(network, inputs[:1], 200, training.backend),
