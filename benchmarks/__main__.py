@@ -96,7 +96,7 @@ def race(workload: Workload, seconds: float, rounds: int, console: Console) -> l
     for number in range(rounds):
         names = list(contestants)
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            time.sleep(0.05)  # let the threads of the one before go to sleep
+            time.sleep(0.3)  # the threads of the one before spin for a while when they are done
             times[name].append(contestants[name].ask(f"time {steps[name]}") / steps[name])
     reference = next(name for name in REFERENCES if name in times)
     records = []

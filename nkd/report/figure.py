@@ -5,6 +5,7 @@ import io
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from nkd.distillation import Classification
 from nkd.losses import softmax
@@ -68,6 +69,7 @@ def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:
     axes.set(xlabel="epoch", title=f"{measure.label}{measure.unit and f' in{measure.unit}'}")
     axes.plot([], [], color="grey", label="on test rows")
     axes.plot([], [], color="grey", linestyle="--", linewidth=1, label="on training rows")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
 

@@ -27,7 +27,10 @@ class Measure:
 
     def text(self, values: np.ndarray | float) -> str:
         """The value, or mean ± standard deviation of several."""
-        values = np.atleast_1d(values) * self.factor
+        values = np.atleast_1d(values)
+        if len(values) == 1 and values.dtype.kind == "i":
+            return f"{values[0]:,}{self.unit}"
+        values = values * self.factor
         text = format(values.mean(), self.style)
         if len(values) > 1:
             text += f" ± {format(values.std(ddof=1), self.style)}"
@@ -66,9 +69,10 @@ def view_of(problem: Problem) -> View:
         errors = Measure("errors", "errors", "errors", ",.1f")
         return View((loss, accuracy), (accuracy, errors, loss), errors, "test errors")
     unit = problem.data.unit
-    squared, unit = (f" ({unit}²)", f" ({unit})") if unit else ("", "")
+    of_unit = f" in units of {unit}" if unit else ""
+    squared, unit = (f" (({unit})²)", f" ({unit})") if unit else ("", "")
     loss = Measure("loss", "loss", f"loss{squared}", ".4f")
     rmse = Measure("rmse", "RMSE", f"RMSE{unit}", ".4f")
     mae = Measure("mae", "MAE", f"MAE{unit}", ".4f")
     r2 = Measure("r2", "R²", "R²", ".4f")
-    return View((loss, rmse, r2), (rmse, mae, r2, loss), rmse, f"test RMSE{unit}")
+    return View((loss, rmse, r2), (rmse, mae, r2, loss), rmse, f"test RMSE{of_unit}")
