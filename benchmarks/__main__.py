@@ -1,6 +1,6 @@
 """Race nkd against PyTorch, JAX and scikit-learn on the same training steps.
 
-    python -m benchmarks                      everything, about 15 minutes
+    python -m benchmarks                      everything, about 12 minutes
     python -m benchmarks --quick              under 3 minutes
     python -m benchmarks --only student-mnist --json results.json --chart results.png
 
@@ -214,7 +214,7 @@ def main() -> None:
     chosen = [workloads[name] for name in arguments.only]
     if arguments.quick:
         chosen = [workload for workload in chosen if not workload.inference] or chosen
-    seconds, rounds = (0.15, 7) if arguments.quick else (0.5, 21)
+    seconds, rounds = (0.15, 7) if arguments.quick else (0.4, 11)
     records = []
     for workload in chosen:
         records += race(workload, seconds, rounds, console)

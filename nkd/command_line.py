@@ -26,7 +26,7 @@ class Flags:
     """The flags of both experiments; each has its own defaults."""
 
     backend: Literal["auto", "numpy", "numba", "cupy"] = "auto"
-    """numpy; numba: compiled, faster; cupy: NVIDIA GPU; auto: cupy if usable, numba if installed."""
+    """numpy; numba (compiled, faster); cupy (NVIDIA GPU); auto: cupy or numba if usable."""
 
     dataset: str = "auto"
     """Data set; auto takes the real one, or an embedded stand-in if it cannot be had."""

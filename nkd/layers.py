@@ -69,7 +69,9 @@ class Dense:
     def resize(self, batch: int) -> None:
         """Bring the buffers to that many rows."""
         self.z = self.z_buffer.rows(batch)
-        self.product = self.z.reshape(*self.W.shape[:-2], *self.z.shape[-2:])
+        self.product = self.z
+        if self.W.ndim > 3:  # the same memory on the axes of W
+            self.product = self.z.reshape(*self.W.shape[:-2], *self.z.shape[-2:])
         self.dx = self.dx_buffer and self.dx_buffer.rows(batch)
 
     def forward(self, x: Array) -> Array:
@@ -82,7 +84,8 @@ class Dense:
     def backward(self, dz: Array) -> Array | None:
         """Set dW = xᵀ dz and db = Σ_B dz; return dx = dz Wᵀ, or None in a first layer."""
         self.sum_rows(dz, self.db)
-        dz = dz.reshape(self.product.shape)
+        if self.product is not self.z:
+            dz = dz.reshape(self.product.shape)
         self.xp.matmul(self.x.mT, dz, out=self.dW)
         if self.dx is not None:
             self.xp.matmul(dz, self.W.mT, out=self.dx)

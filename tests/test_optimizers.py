@@ -130,3 +130,18 @@ def test_the_first_step_of_adam_is_the_learning_rate_against_the_gradient(backen
     g = backend.asarray([[1e-3, -7.0, 1e6, 0.0]])
     Adam(w, g, backend=backend).step(0.01)
     assert np.allclose(backend.to_numpy(w), [[-0.01, 0.01, -0.01, 0.0]], rtol=1.1e-5, atol=0)
+
+
+def test_moments_that_decay_to_nothing_are_flushed(backend):
+    """One gradient, then none: m and v never become subnormal, the weight stays where it is."""
+    w, g = (backend.xp.zeros((1, 1), np.float32) for _ in range(2))
+    adam = Adam(w, g, backend=backend)
+    smallest, where = np.finfo(np.float32).tiny, []
+    for step in range(2000):
+        g[:] = 1e-3 if step == 0 else 0
+        adam.step(0.01)
+        m = abs(float(backend.to_numpy(adam.m)[0, 0]))
+        assert m == 0 or m >= smallest
+        where.append(float(backend.to_numpy(w)[0, 0]))
+    assert m == 0
+    assert where[300] == where[-1] != 0

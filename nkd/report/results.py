@@ -112,8 +112,8 @@ class Results:
             caption_justify="left",
         )
         table.add_column("", no_wrap=True)
-        for name in (*self.networks, "student / teacher", "person / teacher"):
-            table.add_column(name.capitalize(), justify="right", no_wrap=True)
+        for name in (*self.networks, "student\n/ teacher", "person\n/ teacher"):
+            table.add_column(name.capitalize(), justify="right")
         for label, values, texts in rows:
             ratios = [f"{value / values[0]:.3g}" if values[0] else "–" for value in values[1:]]
             table.add_row(label, *texts, *ratios)

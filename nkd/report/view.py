@@ -70,8 +70,8 @@ def view_of(problem: Problem) -> View:
         return View((loss, accuracy), (accuracy, errors, loss), errors, "test errors")
     unit = problem.data.unit
     of_unit = f" in units of {unit}" if unit else ""
-    squared, unit = (f" (({unit})²)", f" ({unit})") if unit else ("", "")
-    loss = Measure("loss", "loss", f"loss{squared}", ".4f")
+    unit = f" ({unit})" if unit else ""
+    loss = Measure("loss", "loss", "loss (MSE)", ".4f")
     rmse = Measure("rmse", "RMSE", f"RMSE{unit}", ".4f")
     mae = Measure("mae", "MAE", f"MAE{unit}", ".4f")
     r2 = Measure("r2", "R²", "R²", ".4f")
