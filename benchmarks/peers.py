@@ -97,10 +97,8 @@ class Nkd(Peer):
 
         training = self.training
         rows = batches.reshape(1, -1)
-        (mean,) = fit(
-            training.network, training.loss, training.optimizer, training.train_inputs,
-            training.targets, [rows], self.workload.batch_size, [LEARNING_RATE] * len(batches),
-        )  # fmt: skip
+        rates = [LEARNING_RATE] * len(batches)
+        (mean,) = fit(training.step, [rows], self.workload.batch_size, rates)
         return float(mean.mean() + self.constants[rows].mean())
 
     def outputs(self, x: np.ndarray) -> np.ndarray:

@@ -60,6 +60,10 @@ class Backend:
         """The form of a named operation: a plain function of (xp, …), with xp filled in."""
         return functools.partial(plain, self.xp)
 
+    def step(self) -> Callable[..., Any] | None:
+        """The backend's own form of `training.Step`, if it has one."""
+        return None
+
     def synchronize(self) -> None:
         """Return when everything that was asked of the device is done (needed to time it)."""
 
@@ -94,6 +98,10 @@ class NumbaBackend(Backend):
     def operation(self, plain: Callable[..., Any]) -> Callable[..., Any]:
         """The compiled function of the same name."""
         return functools.partial(getattr(self.forms, plain.__name__), None)
+
+    def step(self) -> Callable[..., Any]:
+        """The whole step compiled."""
+        return self.forms.CompiledStep
 
 
 class CupyBackend(Backend):

@@ -20,7 +20,7 @@ from nkd.errors import UserError
 from nkd.losses import Distillation, RegressionDistillation, one_hot
 from nkd.network import MLP
 from nkd.optimizers import Adam
-from nkd.training import Table, fit, learning_rates
+from nkd.training import Step, Table, fit, learning_rates
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +201,9 @@ class Training:
         blended, constants = self.blend(arms)
         self.targets = Table(blended, np.array(arm_of_run), **options)
         self.constant = constants[arm_of_run]
+        self.step = (backend.step() or Step)(
+            self.network, self.loss, self.optimizer, self.train_inputs, self.targets
+        )
         self.steps_per_epoch = math.ceil(len(self.train_inputs) / settings.batch_size)
         self.started = False
         self.history: list[Epoch] = []
@@ -242,8 +245,8 @@ class Training:
             settings.schedule, settings.learning_rate, self.steps_per_epoch * settings.epochs
         )
         passes = fit(
-            self.network, self.loss, self.optimizer, self.train_inputs, self.targets,
-            map(np.atleast_2d, orders), settings.batch_size, rates, track,
+            self.step, map(np.atleast_2d, orders), settings.batch_size, rates, track=track,
+            backend=self.backend,
         )  # fmt: skip
         for number in range(1, settings.epochs + 1):
             start = time.perf_counter()

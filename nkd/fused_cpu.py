@@ -1,8 +1,9 @@
 """The named operations compiled by Numba: the same formulas, one pass over memory each.
 
 Each function here replaces the plain one of its name (layers.py, losses.py, optimizers.py),
-has its signature, and is tested to be equal to it. They run in one thread: a second pool of
-threads would fight with that of the products. What is compiled is cached on disk.
+has its signature, and is tested to be equal to it. `train_step` calls them in the order of
+`training.Step`. They run in one thread: a second pool of threads would fight with that of the
+products. What is compiled is cached on disk.
 """
 
 import math
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numba
+import numpy as np
 
 from nkd.backend import Array
 
@@ -142,3 +144,140 @@ def adam_update(
             m[r, i] = b1 * m[r, i] + g[r, i]
             v[r, i] = b2 * v[r, i] + g[r, i] * g[r, i]
             w[r, i] -= eta * m[r, i] / (math.sqrt(v[r, i]) + e)
+
+
+@compiled
+def train_step(
+    sizes: Array,
+    tensors: Array,
+    columns: Array,
+    table: Array,
+    rows: Array,
+    scale: Any,
+    targets: Array,
+    target_rows: Array,
+    classes: bool,
+    alpha: Array,
+    T: Array,
+    value: Array,
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    beta1: float,
+    beta2: float,
+    rate: Array,
+    epsilon: float,
+    h: Array,
+    dh: Array,
+    work: Array,
+) -> None:
+    """One training step: for each network in turn the operations above, layer by layer.
+
+    `sizes` are the units of the layers; `tensors` says where each W and b starts in a row of
+    the parameters, `columns` where the values of each layer start in h and dh, which have room
+    for one network at a time. `work` is room for its targets and its loss.
+    """
+    S, B, L, R = len(rows), rows.shape[1], len(sizes) - 1, len(w)
+    for s in range(S):
+        x = h[: B * sizes[0]].reshape(B, sizes[0])
+        gather(table, rows[s], scale, x, x)
+        for r in range(s, R, S):  # the networks that share these inputs
+            for n in range(L):  # forward: z = x W + b, h = max(z, 0)
+                I, O = sizes[n], sizes[n + 1]
+                x = h[columns[n] * B : columns[n + 1] * B].reshape(B, I)
+                z = h[columns[n + 1] * B : columns[n + 2] * B].reshape(B, O)
+                W, b = tensors[n]
+                np.dot(x, w[r, W : W + I * O].reshape(I, O), z)
+                add_bias(None, z.reshape(1, B, O), w[r, b : b + O].reshape(1, 1, O))
+                if n < L - 1:
+                    relu(None, z)
+
+            O = sizes[L]
+            z = h[columns[L] * B : columns[L + 1] * B].reshape(1, B, O)
+            dz = dh[columns[L] * B : columns[L + 1] * B].reshape(1, B, O)
+            t = work[: B * O].reshape(1, B, O)
+            soft = work[B * O : 2 * B * O].reshape(1, B, O)
+            one = slice(r, r + 1)
+            gather(targets, target_rows[r], w.dtype.type(1), t[0], t[0])
+            if classes:
+                distillation_step(
+                    None, z, t, alpha[one], T[one], value[one], dz, soft, soft, soft, soft
+                )
+            else:
+                squared_error_step(None, z, t, value[one], dz)
+
+            for n in range(L - 1, -1, -1):  # backward: db = Σ dz, dW = xᵀ dz, dx = dz Wᵀ
+                I, O = sizes[n], sizes[n + 1]
+                x = h[columns[n] * B : columns[n + 1] * B].reshape(B, I)
+                d = dh[columns[n + 1] * B : columns[n + 2] * B].reshape(B, O)
+                W, b = tensors[n]
+                sum_rows(None, d.reshape(1, B, O), g[r, b : b + O].reshape(1, 1, O))
+                np.dot(x.T, d, g[r, W : W + I * O].reshape(I, O))
+                if n > 0:
+                    dx = dh[columns[n] * B : columns[n + 1] * B].reshape(B, I)
+                    np.dot(d, w[r, W : W + I * O].reshape(I, O).T, dx)
+                    relu_gradient(None, dx, x, x)
+
+            adam_update(
+                None, w[one], g[one], m[one], v[one], beta1, beta2, rate[one], epsilon, w[one]
+            )
+
+
+class CompiledStep:
+    """`training.Step`, with the same arguments: the whole step is one call of `train_step`.
+
+    The products are BLAS's here as well. What is saved is the way through Python between the
+    operations, and of several networks each has its numbers in the cache from its products to
+    its Adam.
+    """
+
+    def __init__(self, network: Any, loss: Any, optimizer: Any, inputs: Any, targets: Any) -> None:
+        self.network, self.loss, self.optimizer = network, loss, optimizer
+        self.inputs, self.targets, self.classes = inputs, targets, hasattr(loss, "T")
+        self.sizes = np.array(network.sizes)
+        self.tensors = np.reshape([start for start, _ in network.offsets.values()], (-1, 2))
+        self.columns = np.concatenate([[0], np.cumsum(self.sizes)])
+        self.value = np.empty(network.replicas, network.dtype)
+        self.batch = 0
+
+    def __call__(self, rows: Array, rate: Any) -> Array:
+        """Train on the rows (S, B) at this learning rate; the values of the loss, (R,)."""
+        loss, inputs, targets, adam = self.loss, self.inputs, self.targets, self.optimizer
+        if self.batch != rows.shape[1]:
+            self.resize(rows.shape[1])
+        adam.advance(rate)
+        train_step(
+            self.sizes,
+            self.tensors,
+            self.columns,
+            inputs.flat,
+            inputs.index_of(rows),
+            inputs.scale,
+            targets.flat,
+            targets.index_of(rows),
+            self.classes,
+            loss.alpha,
+            loss.T if self.classes else loss.alpha,
+            self.value,
+            adam.w,
+            adam.g,
+            adam.m,
+            adam.v,
+            adam.beta1,
+            adam.beta2,
+            adam.rate,
+            adam.scaled_epsilon,
+            self.h,
+            self.dh,
+            self.work,
+        )
+        return self.value
+
+    def resize(self, batch: int) -> None:
+        """Bring the buffers, of one network, to batches of that many rows."""
+        if batch > self.batch:
+            dtype = self.network.dtype
+            self.h, self.dh = (np.empty(self.columns[-1] * batch, dtype) for _ in range(2))
+            self.work = np.empty(2 * batch * self.sizes[-1], dtype)
+            self.batch = batch

@@ -96,12 +96,7 @@ class Adam:
 
     def step(self, learning_rate: Any) -> None:
         """One update. The learning rate η is a number, or an array (R, 1): one per network."""
-        self.t += 1
-        c = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
-        if self.t % FLUSH_EVERY == 0:
-            for moment in (self.m, self.v):
-                flush_small(self.xp, moment, self.work)
-        self.rate[:] = learning_rate * ((1 - self.beta1) / (1 - self.beta1**self.t) / c)
+        self.advance(learning_rate)
         self.update(
             self.w,
             self.g,
@@ -110,6 +105,16 @@ class Adam:
             self.beta1,
             self.beta2,
             self.rate,
-            self.epsilon / c,
+            self.scaled_epsilon,
             self.work,
         )
+
+    def advance(self, learning_rate: Any) -> None:
+        """Count the step t, and set what depends on it: `rate` η' and `scaled_epsilon` ε'."""
+        self.t += 1
+        c = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
+        self.scaled_epsilon = self.epsilon / c
+        self.rate[:] = learning_rate * ((1 - self.beta1) / (1 - self.beta1**self.t) / c)
+        if self.t % FLUSH_EVERY == 0:
+            for moment in (self.m, self.v):
+                flush_small(self.xp, moment, self.work)

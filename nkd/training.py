@@ -49,18 +49,23 @@ class Table:
         """Consecutive rows (B, K) of the first version, scaled, in a new array."""
         return self.flat[: self.length][rows] * self.scale
 
+    def index_of(self, rows: Array) -> Array:
+        """Where the rows (S, B) stand: themselves, or for each network its version's, (R, B)."""
+        if rows.shape != self.shape:
+            self.resize(*rows.shape)
+        if self.first_rows is None:
+            self.backend.xp.copyto(self.split_index, rows)
+        else:
+            self.backend.xp.add(rows, self.first_rows_of_orders, out=self.split_index)
+        return self.index
+
     def gather(self, rows: Array) -> Array:
         """The rows (S, B) of the table, in a buffer that the next call uses again.
 
         Without versions the result is (S, B, K). With versions it is (R, B, K), where network r
         takes rows[r mod S].
         """
-        if rows.shape != self.shape:
-            self.resize(*rows.shape)
-        if self.first_rows is None:
-            self.backend.xp.copyto(self.index, rows)
-        else:
-            self.backend.xp.add(rows, self.first_rows_of_orders, out=self.index)
+        self.index_of(rows)
         self.backend.gather(self.flat, self.flat_index, self.scale, self.stored, self.gathered)
         return self.batch
 
@@ -76,8 +81,8 @@ class Table:
             ]  # fmt: skip
         self.shape = orders, batch
         index, stored, self.batch = (buffer.rows(batch) for buffer in self.buffers)
-        self.index = index.reshape(-1, orders, batch)
-        self.flat_index = index.reshape(-1)
+        self.index, self.flat_index = index[..., 0], index.reshape(-1)
+        self.split_index = index.reshape(-1, orders, batch)
         self.gathered = self.batch.reshape(-1, self.columns)
         same = self.flat.dtype == self.dtype
         self.stored = self.gathered if same else stored.reshape(-1, self.columns)
@@ -98,38 +103,58 @@ def learning_rates(schedule: str, learning_rate: Any, steps: int) -> list[Any]:
     return [learning_rate * (0.5 + 0.5 * math.cos(math.pi * k / steps)) for k in range(steps)]
 
 
-def fit(
-    network: MLP,
-    loss: Distillation | RegressionDistillation,
-    optimizer: Adam,
-    inputs: Table,
-    targets: Table,
-    orders: Iterable[Array],
-    batch_size: int,
-    rates: list[Any],
-    track: Callable[[Iterable], Iterable] = iter,
-) -> Iterator[Array]:
-    """Train; after each epoch, yield the mean of the loss over its rows, one per replica.
+class Step:
+    """One training step.
 
     Args:
         network, loss, optimizer: what is trained, on what, and by what.
         inputs, targets: the rows; a batch of both is gathered with the same row numbers.
+    """
+
+    def __init__(
+        self,
+        network: MLP,
+        loss: Distillation | RegressionDistillation,
+        optimizer: Adam,
+        inputs: Table,
+        targets: Table,
+    ) -> None:
+        self.network, self.loss, self.optimizer = network, loss, optimizer
+        self.inputs, self.targets = inputs, targets
+
+    def __call__(self, rows: Array, rate: Any) -> Array:
+        """Train on the rows (S, B) at this learning rate; the values of the loss, (R,)."""
+        z = self.network.forward(self.inputs.gather(rows))
+        value, dz = self.loss(z, self.targets.gather(rows))
+        self.network.backward(dz)
+        self.optimizer.step(rate)
+        return value
+
+
+def fit(
+    step: Callable[[Array, Any], Array],
+    orders: Iterable[Array],
+    batch_size: int,
+    rates: Iterable[Any],
+    *,
+    track: Callable[[Iterable], Iterable] = iter,
+    backend: Backend = NUMPY,
+) -> Iterator[Array]:
+    """Train; after each epoch, yield the mean of the loss over its rows, one per replica.
+
+    Args:
+        step: a `Step`, or a backend's own form of it.
         orders: for each epoch the row numbers in the order of training, (S, N), S orders of
             which network r follows r mod S.
         batch_size: rows per step; the last batch of an epoch has what is left.
         rates: the learning rate of each step.
         track: wraps each epoch's batches, to show progress.
+        backend: where the row numbers go.
     """
-    step = 0
-    for order in orders:
-        order = network.backend.asarray(order)
+    rates = iter(rates)
+    for order in map(backend.asarray, orders):
         total, rows = 0.0, order.shape[1]
         for start in track(range(0, rows, batch_size)):
             batch = order[:, start : start + batch_size]
-            z = network.forward(inputs.gather(batch))
-            value, dz = loss(z, targets.gather(batch))
-            network.backward(dz)
-            optimizer.step(rates[step])
-            total += value * batch.shape[1]
-            step += 1
+            total += step(batch, next(rates)) * batch.shape[1]
         yield total / rows

@@ -19,7 +19,7 @@ from conftest import (
 from nkd import Classification, Dataset, Regression, Run, Settings, Training, UserError, pairs
 from nkd.data import batch_orders
 from nkd.random_streams import Purpose, random_stream
-from nkd.training import Table, learning_rates
+from nkd.training import Step, Table, learning_rates
 
 ROWS, BATCH = 22, 5  # five steps per epoch, the last with two rows
 SETTINGS = Settings(epochs=2, batch_size=BATCH, learning_rate=0.03)
@@ -105,6 +105,17 @@ def record(table, backend):
     return gathered
 
 
+def use_plain_step(training):
+    """A compiled step gathers out of sight; that it equals the plain one is tested elsewhere."""
+    training.step = Step(
+        training.network,
+        training.loss,
+        training.optimizer,
+        training.train_inputs,
+        training.targets,
+    )
+
+
 def test_every_epoch_visits_every_row_once_the_short_last_batch_included(backend):
     rows = 60_000
     x = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
@@ -113,6 +124,7 @@ def test_every_epoch_visits_every_row_once_the_short_last_batch_included(backend
     runs = [Run(1), Run(2)]
     settings = Settings(epochs=2, batch_size=128, learning_rate=1e-3, report_every=9)
     training = Training(Classification(data), (2, 2, 3), runs, settings, backend=backend)
+    use_plain_step(training)
     inputs = record(training.train_inputs, backend)
     targets = record(training.targets, backend)
     training.run()
@@ -180,6 +192,7 @@ def test_runs_in_a_grid_share_their_batches_and_others_do_not(backend):
     shapes = {}
     for layout, runs in lists_of_runs(*teachers).items():
         training = Training(problem, sizes, runs, SETTINGS, backend=backend)
+        use_plain_step(training)
         gathered = record(training.train_inputs, backend)
         training.run()
         shapes[layout] = gathered[0][1].shape
