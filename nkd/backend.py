@@ -60,8 +60,8 @@ class Backend:
         """The form of a named operation: a plain function of (xp, …), with xp filled in."""
         return functools.partial(plain, self.xp)
 
-    def step(self) -> Callable[..., Any] | None:
-        """The backend's own form of `training.Step`, if it has one."""
+    def step(self, sizes: Sequence[int], batch_size: int) -> Callable[..., Any] | None:
+        """The backend's own form of `training.Step` for such a network, if it has one."""
         return None
 
     def synchronize(self) -> None:
@@ -99,9 +99,10 @@ class NumbaBackend(Backend):
         """The compiled function of the same name."""
         return functools.partial(getattr(self.forms, plain.__name__), None)
 
-    def step(self) -> Callable[..., Any]:
-        """The whole step compiled."""
-        return self.forms.CompiledStep
+    def step(self, sizes: Sequence[int], batch_size: int) -> Callable[..., Any] | None:
+        """For small networks, the whole step compiled."""
+        compiled = self.forms.CompiledStep
+        return compiled if compiled.suits(sizes, batch_size) else None
 
 
 class CupyBackend(Backend):

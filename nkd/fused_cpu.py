@@ -6,8 +6,9 @@ has its signature, and is tested to be equal to it. `train_step` calls them in t
 products. What is compiled is cached on disk.
 """
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +19,7 @@ from nkd.backend import Array
 
 # Sums may be reordered, so that they run on vectors; NaN and infinity stay what they are.
 compiled: Callable[..., Any] = numba.njit(
-    cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"}
+    cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"}
 )
 
 
@@ -224,13 +225,23 @@ def train_step(
             )
 
 
+ONE_THREAD = 4 * 65_536
+"""Multiply-adds of a product up to which OpenBLAS does it in one thread."""
+
+
 class CompiledStep:
     """`training.Step`, with the same arguments: the whole step is one call of `train_step`.
 
-    The products are BLAS's here as well. What is saved is the way through Python between the
-    operations, and of several networks each has its numbers in the cache from its products to
-    its Adam.
+    It saves the way through Python between the operations, which is what the time of a small
+    network's step goes into. For larger ones it would set two thread pools against each other:
+    Numba's products are those of SciPy's BLAS, all others those of NumPy's.
     """
+
+    @staticmethod
+    def suits(sizes: Sequence[int], batch_size: int) -> bool:
+        """Whether all products are so small that BLAS does them in one thread."""
+        largest = max(inputs * outputs for inputs, outputs in itertools.pairwise(sizes))
+        return batch_size * largest <= ONE_THREAD
 
     def __init__(self, network: Any, loss: Any, optimizer: Any, inputs: Any, targets: Any) -> None:
         self.network, self.loss, self.optimizer = network, loss, optimizer
