@@ -1,6 +1,6 @@
 """What R networks in one pass cost, against R in turn and against two at once in two threads.
 
-    python -m benchmarks.replicas --json benchmarks/results/FILE.json --chart docs/images/replicas.png
+    python -m benchmarks.replicas --json FILE.json --chart FILE.png
 
 Times are medians of interleaved rounds; each network of a pass has a seed and batches of its own.
 """
