@@ -163,8 +163,9 @@ def chart(records: list[dict[str, Any]], path: Path) -> None:
         axes.set_xscale("log")
         axes.set_title(rows[0]["title"], fontsize=10, loc="left")
         axes.tick_params(labelsize=8)
-        for place, ratio in enumerate(ratios):
-            axes.annotate(f" {ratio:.2f}", (max(ratio, 1), place), va="center", fontsize=8)
+        for place, row in enumerate(rows):
+            end = max(row["high"], 1)
+            axes.annotate(f" {row['ratio']:.2f}", (end, place), va="center", fontsize=8)
     figure.supxlabel("time relative to the best CPU backend of nkd (above 1: nkd is faster)")
     figure.savefig(path, dpi=110)
 
