@@ -100,7 +100,7 @@ class Results:
             ("inference, 10,000", "ten_thousand", 1e3, "ms"),
         ):
             seconds = [getattr(timing, key) for timing in self.timings.values()]
-            rows.append((label, seconds, [f"{value * factor:,.1f} {unit}" for value in seconds]))
+            rows.append((label, seconds, [three_digits(value * factor, unit) for value in seconds]))
 
         side_by_side = len(self.pair.runs)
         table = Table(
@@ -110,6 +110,8 @@ class Results:
             f"training time is one network's share of the {side_by_side} trained side by side. "
             "Inference: median time for 1 row and for 10,000 rows.",
             caption_justify="left",
+            collapse_padding=True,
+            pad_edge=False,
         )
         table.add_column("", no_wrap=True)
         for name in (*self.networks, "student\n/ teacher", "person\n/ teacher"):
@@ -159,6 +161,11 @@ class Results:
         }
         record["sentence"] = self.sentence()
         return record
+
+
+def three_digits(value: float, unit: str) -> str:
+    """A positive number with three digits, or all those before its point, and a unit."""
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:#.3g} {unit}"
 
 
 def sentence(difference: PairedDifference, view: View, seeds: Sequence[int], dataset: str) -> str:
