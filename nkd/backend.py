@@ -7,6 +7,7 @@ method here.
 
 import functools
 import math
+import os
 import platform
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -30,7 +31,7 @@ class Backend:
 
     def device(self) -> str:
         """The device in words, for reports."""
-        return platform.processor() or platform.machine()
+        return f"{os.cpu_count()} cores ({platform.machine()})"
 
     def asarray(self, values: Array, dtype: Any = None) -> Array:
         """`values` on the device; no copy where they are there already with that dtype."""

@@ -5,8 +5,7 @@ logits, `s` the outputs of a regression. Values are means over the batch, one pe
 or in squared units of the target.
 
 The gradient of the distillation loss is in `Distillation.__call__`, its computation in
-`distillation_step`. Derivations, in the same
-letters: docs/mathematics.md.
+`distillation_step`. Derivations, in the same letters: docs/mathematics.md.
 """
 
 import math
