@@ -15,7 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from nkd.backend import Array
+Array = Any  # NumPy arrays, all of them
 
 # Sums may be reordered, so that they run on vectors; NaN and infinity stay what they are.
 compiled: Callable[..., Any] = numba.njit(
