@@ -85,9 +85,10 @@ class NumbaBackend(Backend):
     def __init__(self) -> None:
         try:
             from nkd import fused_cpu
-        except ImportError:
+        except Exception as error:  # noqa: BLE001 - missing, or at odds with NumPy or its cache
+            reason = str(error).partition("\n")[0]
             raise UserError(
-                "--backend numba: Numba is not installed; install it with "
+                f"--backend numba: Numba cannot be used ({reason}); install it with "
                 "pip install 'nkd[fast]', or use --backend numpy"
             ) from None
         self.forms = fused_cpu

@@ -1,12 +1,14 @@
 """What both runners share: flags, checks, the order of a run, and how it ends."""
 
 import dataclasses
+import io
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -15,10 +17,13 @@ from simple_parsing import field
 
 import nkd
 from nkd.backend import Backend, choose
-from nkd.distillation import Problem, Run, Settings, Training, pairs
+from nkd.distillation import LARGEST_TEMPERATURE, Problem, Run, Settings, Training, pairs
 from nkd.errors import UserError
 
-RECORDED_PACKAGES = ("numpy", "scipy", "scikit-learn", "safetensors", "matplotlib")
+RECORDED_PACKAGES = (
+    "numpy", "scipy", "scikit-learn", "safetensors", "matplotlib",
+    "numba", "cupy-cuda12x", "cupy-cuda13x",
+)  # fmt: skip
 
 
 @dataclass
@@ -64,9 +69,12 @@ class Flags:
         for name in ("epochs", "batch_size", "seeds"):
             if values[name] < 1:
                 raise wrong(name, values[name], "must be at least 1")
-        for name in ("learning_rate", "temperature"):
-            if name in values and not 0 < values[name] < float("inf"):
-                raise wrong(name, values[name], "must be a number greater than 0")
+        for name, largest in (("learning_rate", 1e30), ("temperature", LARGEST_TEMPERATURE)):
+            if name in values and not 0 < values[name] <= largest:
+                reason = f"must be a number greater than 0, at most {largest:g}"
+                raise wrong(name, values[name], reason)
+        if not self.out:
+            raise wrong("out", "''", "name a folder")
         if not 0 <= values["alpha"] <= 1:
             raise wrong("alpha", values["alpha"], "must lie in 0 … 1; it weighs the teacher")
         if values["first_seed"] < 0:
@@ -108,6 +116,9 @@ class Experiment:
 
 def main(experiment: Experiment, description: str) -> int:
     """Run the experiment with the command line's flags; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a narrow encoding must not end a long run
     try:
         parser = Parser(
             description=description,
@@ -177,13 +188,23 @@ def run(experiment: Experiment, flags: Any) -> None:
         folder.write_metrics(trained)
         results = Results(problem, view, teacher, pair)
         folder.write_json("results.json", {"experiment": experiment.name, **results.record()})
+        folder.write("report.png", report_png(results))
         screen.print(results.table())
         screen.print(results.sentence(), style="bold")
-        folder.write("report.png", report_png(results))
         screen.print(f"\nThe curves and the picture: {folder.path / 'report.png'}")
+    except UserError:
+        folder.write_metrics(trained)
+        raise
     except KeyboardInterrupt:
         folder.write_metrics(trained)
         raise KeyboardInterrupt(f"kept in {folder.path}: {', '.join(folder.kept())}") from None
+
+
+def installed(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names and versions of those packages that are there."""
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            yield name, version(name)
 
 
 def configuration(
@@ -202,7 +223,7 @@ def configuration(
         },
         "hidden_units": {"teacher": experiment.teacher, "student": experiment.student},
         "versions": {"nkd": nkd.__version__, "python": platform.python_version()}
-        | {name: version(name) for name in RECORDED_PACKAGES},
+        | dict(installed(RECORDED_PACKAGES)),
         "backend": backend.name,
         "device": backend.device(),
         "platform": platform.platform(),

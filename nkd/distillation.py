@@ -5,6 +5,7 @@ seed have the same initial weights, the same batches and the same code: a paired
 construction.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,9 @@ from nkd.losses import Distillation, RegressionDistillation, one_hot
 from nkd.network import MLP
 from nkd.optimizers import Adam
 from nkd.training import Step, Table, fit, learning_rates
+
+LARGEST_TEMPERATURE = 1e6
+"""Beyond it, T² leaves no digits in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,13 @@ class Run:
     targets: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise UserError(f"alpha {self.alpha:g} of a run must lie in 0 … 1")
+        if not 0 < self.temperature <= LARGEST_TEMPERATURE:
+            raise UserError(
+                f"temperature {self.temperature:g} of a run must be greater than 0 and at most "
+                f"{LARGEST_TEMPERATURE:g}"
+            )
         if self.alpha > 0 and self.targets is None:
             raise UserError(
                 f"a run with alpha {self.alpha:g} needs the teacher's outputs: targets=…"
@@ -67,7 +78,7 @@ class Classification:
 
     def __init__(self, data: Dataset) -> None:
         self.data = data
-        self.outputs = int(data.y_train.max()) + 1
+        self.outputs = int(max(data.y_train.max(), data.y_test.max())) + 1
 
     def loss(self, runs: Sequence[Run], **options: Any) -> Distillation:
         """The `Distillation` loss of these runs."""
@@ -93,6 +104,8 @@ class Regression:
     """Targets (N, O) of real numbers, squared error; measured by RMSE, MAE and R²."""
 
     def __init__(self, data: Dataset) -> None:
+        if data.y_train.ndim != 2:
+            raise UserError(f"regression targets must be (N, O), not {data.y_train.shape}")
         self.data = data
         self.outputs = data.y_train.shape[-1]
 
@@ -149,6 +162,10 @@ class Settings:
     schedule: str = "cosine"
     report_every: int = 1
 
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size, self.report_every) < 1:
+            raise UserError("epochs, batch_size and report_every must be at least 1")
+
 
 class Training:
     """R runs of one architecture, trained side by side in one pass.
@@ -180,6 +197,12 @@ class Training:
         backend: Backend = NUMPY,
     ) -> None:
         self.problem, self.runs, self.settings = problem, list(runs), settings
+        ends = problem.data.x_train.shape[1], problem.outputs
+        if not self.runs or (sizes[0], sizes[-1]) != ends:
+            raise UserError(
+                f"{len(self.runs)} runs of sizes {tuple(sizes)}: give at least one run, and sizes "
+                f"from {ends[0]} inputs to {ends[1]} outputs, as the data have"
+            )
         self.backend, self.dtype, self.orders = backend, np.dtype(dtype), orders
         arms = list({arm_of(run): run for run in self.runs}.values())
         seeds = list(dict.fromkeys(run.seed for run in self.runs))
@@ -238,16 +261,19 @@ class Training:
         if self.started:
             raise UserError("this training was run already: make a new Training for another one")
         self.started = True
-        orders = self.orders
-        if orders is None:
+        if self.orders is None:
             orders = batch_orders(self.order_seeds, rows, settings.epochs)
+        else:
+            orders = (
+                checked_order(order, rows)
+                for order in itertools.islice(self.orders, settings.epochs)
+            )
         rates = learning_rates(
             settings.schedule, settings.learning_rate, self.steps_per_epoch * settings.epochs
         )
         passes = fit(
-            self.step, map(np.atleast_2d, orders), settings.batch_size, rates, track=track,
-            backend=self.backend,
-        )  # fmt: skip
+            self.step, orders, settings.batch_size, rates, track=track, backend=self.backend
+        )
         for number in range(1, settings.epochs + 1):
             start = time.perf_counter()
             with np.errstate(all="ignore"):  # divergence is found below, and told in one line
@@ -257,16 +283,16 @@ class Training:
                 objective = self.backend.to_numpy(objective) + self.constant
                 self.seconds += time.perf_counter() - start
                 test = self.measure(self.test_inputs, self.y_test)
-            finite = np.isfinite(objective + test["loss"])
+                reported = number % settings.report_every == 0 or number == settings.epochs
+                train = self.measure(self.train_inputs, self.y_train) if reported else None
+            finite = np.isfinite(objective + test["loss"] + (train["loss"] if train else 0))
             if not finite.all():
                 seed = self.runs[finite.argmin()].seed
                 raise UserError(
                     f"training diverged in epoch {number} (seed {seed}): "
-                    f"the loss is no finite number; lower the learning rate, "
-                    f"--learning-rate {settings.learning_rate:g}"
+                    f"the loss is no finite number; lower the learning rate "
+                    f"{settings.learning_rate:g} (--learning-rate)"
                 )
-            reported = number % settings.report_every == 0 or number == settings.epochs
-            train = self.measure(self.train_inputs, self.y_train) if reported else None
             self.history.append(Epoch(number, objective, test, train))
             yield self.history[-1]
 
@@ -283,6 +309,18 @@ class Training:
     def outputs(self, inputs: Table) -> np.ndarray:
         """All networks' outputs (R, N, ·) on these rows, on the host."""
         return self.backend.to_numpy(self.network.predict(inputs))
+
+
+def checked_order(order: np.ndarray, rows: int) -> np.ndarray:
+    """A given order (N,) as (1, N).
+
+    Raises:
+        UserError: it does not visit each of the rows once.
+    """
+    order = np.atleast_2d(np.asarray(order, np.intp))
+    if order.shape[1] != rows or (np.sort(order) != np.arange(rows)).any():
+        raise UserError(f"an order of orders=… must visit each of the {rows:,} rows once")
+    return order
 
 
 def arm_of(run: Run) -> tuple:

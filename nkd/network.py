@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nkd.backend import NUMPY, Array, Backend
+from nkd.errors import UserError
 from nkd.layers import Dense, ReLU
 from nkd.random_streams import Purpose, random_stream
 
@@ -115,8 +116,13 @@ class MLP:
     def set_tensors(self, replica: int, tensors: Mapping[str, Array]) -> None:
         """Set parameters of one network; names and shapes as `tensors` gives them."""
         for name, values in tensors.items():
-            start, shape = self.offsets[name]
-            values = self.backend.asarray(values, self.dtype).reshape(shape)
+            start, shape = self.offsets.get(name, (0, (0, 0)))
+            if tuple(values.shape) not in (shape, shape[1:] if name.endswith("b") else shape):
+                raise UserError(
+                    f"tensor {name} of shape {tuple(values.shape)}: this network has "
+                    + ", ".join(f"{known} {size}" for known, (_, size) in self.offsets.items())
+                )
+            values = self.backend.asarray(values, self.dtype)
             self.parameters[replica, start : start + values.size] = values.reshape(-1)
 
     def select(self, replicas: Sequence[int]) -> "MLP":

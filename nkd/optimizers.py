@@ -95,7 +95,7 @@ class Adam:
         self.t = 0
 
     def step(self, learning_rate: Any) -> None:
-        """One update. The learning rate η is a number, or an array (R, 1): one per network."""
+        """One update. The learning rate η: a number, or a device array (R, 1), one per network."""
         self.advance(learning_rate)
         self.update(
             self.w,

@@ -24,10 +24,12 @@ class PairedDifference:
 
     @property
     def verdict(self) -> str:
-        """Either "better" or "worse" where the interval excludes 0; else "not distinguishable"."""
-        if self.high is not None and self.high < 0:
+        """One of "better", "worse", "not distinguishable"; "none" where there is no interval."""
+        if self.low is None or self.high is None:
+            return "none"
+        if self.high < 0:
             return "better"
-        if self.low is not None and self.low > 0:
+        if self.low > 0:
             return "worse"
         return "not distinguishable"
 

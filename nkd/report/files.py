@@ -60,7 +60,7 @@ class Folder:
             os.chmod(temporary, 0o644)
             os.replace(temporary, self.path / name)
         except BaseException:
-            os.unlink(temporary)
+            Path(temporary).unlink(missing_ok=True)
             raise
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ def timing(training: Training, replica: int) -> Timing:
     """Of one of the networks. Its training time is its share of the pass that it was part of."""
     network = training.network.select([replica])
     rows = np.resize(np.arange(len(training.test_inputs)), 10_000)
-    (inputs,) = training.test_inputs.gather(training.backend.asarray(rows[None]))
+    inputs = training.test_inputs.gather(training.backend.asarray(rows[None]))[0]
     return Timing(
         training.seconds / len(training.runs),
         median_seconds(network, inputs[:1], 200, training.backend),
@@ -117,7 +117,10 @@ class Results:
         for name in (*self.networks, "student\n/ teacher", "person\n/ teacher"):
             table.add_column(name.capitalize(), justify="right")
         for label, values, texts in rows:
-            ratios = [f"{value / values[0]:.3g}" if values[0] else "–" for value in values[1:]]
+            ratios = [
+                f"{value / values[0]:.3g}" if min(value, values[0]) > 0 else "–"
+                for value in values[1:]
+            ]
             table.add_row(label, *texts, *ratios)
         return table
 
@@ -165,7 +168,7 @@ class Results:
 
 def three_digits(value: float, unit: str) -> str:
     """A positive number with three digits, or all those before its point, and a unit."""
-    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:#.3g} {unit}"
+    return f"{value:,.0f} {unit}" if value >= 99.95 else f"{value:#.3g} {unit}"
 
 
 def sentence(difference: PairedDifference, view: View, seeds: Sequence[int], dataset: str) -> str:

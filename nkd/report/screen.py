@@ -31,8 +31,9 @@ class Screen:
         """Print something that must not be missed."""
         from rich import box
         from rich.panel import Panel
+        from rich.text import Text
 
-        self.console.print(Panel(text, box=box.HEAVY, style="bold red"))
+        self.console.print(Panel(Text(text), box=box.HEAVY, style="bold red"))
 
     def train(self, names: Sequence[str], training: Training, view: View) -> None:
         """Train to the end under a progress bar; lines after each reported epoch.
