@@ -12,7 +12,10 @@ SETTINGS = Settings(epochs=2, batch_size=5, learning_rate=1e-3)
 ROWS = len(DATA.x_train)
 
 
-def train(sizes=(6, 5, 4), runs=(Run(0),), backend=None, **options):
+ONE_RUN = (Run(0),)
+
+
+def train(sizes=(6, 5, 4), runs=ONE_RUN, backend=None, **options):
     Training(PROBLEM, sizes, runs, SETTINGS, backend=backend, **options).run()
 
 
