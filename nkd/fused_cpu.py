@@ -255,7 +255,7 @@ class CompiledStep:
     def __call__(self, rows: Array, rate: Any) -> Array:
         """Train on the rows (S, B) at this learning rate; the values of the loss, (R,)."""
         loss, inputs, targets, adam = self.loss, self.inputs, self.targets, self.optimizer
-        if self.batch != rows.shape[1]:
+        if rows.shape[1] > self.batch:
             self.resize(rows.shape[1])
         adam.advance(rate)
         train_step(
@@ -286,9 +286,8 @@ class CompiledStep:
         return self.value
 
     def resize(self, batch: int) -> None:
-        """Bring the buffers, of one network, to batches of that many rows."""
-        if batch > self.batch:
-            dtype = self.network.dtype
-            self.h, self.dh = (np.empty(self.columns[-1] * batch, dtype) for _ in range(2))
-            self.work = np.empty(2 * batch * self.sizes[-1], dtype)
-            self.batch = batch
+        """Take buffers, of one network, for batches of up to that many rows."""
+        dtype = self.network.dtype
+        self.h, self.dh = (np.empty(self.columns[-1] * batch, dtype) for _ in range(2))
+        self.work = np.empty(2 * batch * self.sizes[-1], dtype)
+        self.batch = batch

@@ -94,10 +94,9 @@ class MLP:
         for seed in dict.fromkeys(seeds):
             stream = random_stream(seed, Purpose.INITIAL_WEIGHTS)
             drawn[seed] = {
-                f"dense{number}.W": stream.normal(0.0, math.sqrt(2 / inputs), (inputs, outputs))
-                for number, (inputs, outputs) in enumerate(
-                    zip(self.sizes, self.sizes[1:], strict=False), start=1
-                )
+                name: stream.normal(0.0, math.sqrt(2 / shape[0]), shape)
+                for name, (_, shape) in self.offsets.items()
+                if name.endswith("W")
             }
         self.parameters[:] = 0
         for replica, seed in enumerate(seeds):

@@ -57,7 +57,7 @@ class Results:
 
     def __init__(self, problem: Problem, view: View, teacher: Training, pair: Training) -> None:
         self.problem, self.view = problem, view
-        self.teacher, self.pair = teacher, pair
+        self.pair = pair
         half = len(pair.runs) // 2
         self.seeds = [run.seed for run in pair.runs[:half]]
         self.networks = {
