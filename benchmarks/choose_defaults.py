@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from nkd.data import load_classification, load_regression, validation_split
-from nkd.distillation import Classification, Problem, Regression, Run, Settings, Training
+from nkd.distillation import Classification, Problem, Regression, Run
+from nkd.training import Settings, Training
 
 GRIDS: dict[str, dict[str, Any]] = {
     "classification": {

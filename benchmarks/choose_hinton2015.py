@@ -17,7 +17,8 @@ from typing import Any
 
 from nkd.backend import choose
 from nkd.data import load_classification, validation_split
-from nkd.distillation import Classification, Run, Settings, Training
+from nkd.distillation import Classification, Run
+from nkd.training import Settings, Training
 
 TEACHER, STUDENT = (784, 1200, 1200, 10), (784, 800, 800, 10)
 

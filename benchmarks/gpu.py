@@ -27,7 +27,15 @@ from rich.table import Table
 from benchmarks.__main__ import machine, race, show
 from benchmarks.peers import GPU_PEERS
 from benchmarks.workloads import GPU, GPU_TRAINING, LEARNING_RATE, MAP, MNIST_STUDENT, Workload
-from nkd import Classification, Dataset, Run, Settings, Training, UserError, choose
+from nkd import (
+    Classification,
+    Dataset,
+    Run,
+    Settings,
+    Training,
+    UserError,
+    choose,
+)
 from nkd.backend import Backend, CupyBackend
 from nkd.data import load_classification
 from nkd.fused_gpu import Launch, run

@@ -19,9 +19,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks.__main__ import machine
 from benchmarks.workloads import LEARNING_RATE, TRAINING, Workload
 from nkd.backend import choose
-from nkd.distillation import Training
 from nkd.errors import UserError
-from nkd.training import fit
+from nkd.training import Training, fit
 
 REPLICAS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WORKLOADS = {workload.name: workload for workload in TRAINING}

@@ -8,7 +8,8 @@ import numpy as np
 
 from nkd.backend import Backend
 from nkd.data import Dataset
-from nkd.distillation import Classification, Problem, Regression, Run, Settings, Training
+from nkd.distillation import Classification, Problem, Regression, Run
+from nkd.training import Settings, Training
 
 LEARNING_RATE = 1e-3
 ALPHA, TEMPERATURE = 0.5, 4.0

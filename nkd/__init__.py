@@ -5,10 +5,11 @@ The README shows how to use it from Python; docs/mathematics.md derives what it 
 
 from nkd.backend import Backend, choose
 from nkd.data import Dataset, load_classification, load_regression, validation_split
-from nkd.distillation import Classification, Regression, Run, Settings, Training, pairs
+from nkd.distillation import Classification, Regression, Run, pairs
 from nkd.errors import UserError
 from nkd.network import MLP
 from nkd.statistics import PairedDifference, mcnemar, paired_difference, paired_differences
+from nkd.training import Settings, Training
 
 __version__ = "0.1.0"
 

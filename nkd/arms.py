@@ -15,9 +15,10 @@ import numpy as np
 
 from nkd import controls
 from nkd.backend import NUMPY, Backend
-from nkd.distillation import Problem, Run, Settings, Training, versions
+from nkd.distillation import Problem, Run, versions
 from nkd.errors import UserError
 from nkd.memory import bytes_of_training
+from nkd.training import Settings, Training
 
 
 @dataclass(frozen=True)

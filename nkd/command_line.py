@@ -19,10 +19,20 @@ import simple_parsing
 from simple_parsing import field
 
 import nkd
-from nkd.arms import CONTROLS, OF_CLASSES, Arm, bytes_of, cells, control, scales, train_arms
+from nkd.arms import (
+    CONTROLS,
+    OF_CLASSES,
+    Arm,
+    bytes_of,
+    cells,
+    control,
+    scales,
+    train_arms,
+)
 from nkd.backend import Backend, choose
-from nkd.distillation import LARGEST_TEMPERATURE, Problem, Run, Settings, Training, pairs
+from nkd.distillation import LARGEST_TEMPERATURE, Problem, Run, pairs
 from nkd.errors import UserError
+from nkd.training import Settings, Training
 
 RECORDED_PACKAGES = (
     "numpy", "scipy", "scikit-learn", "safetensors", "matplotlib",

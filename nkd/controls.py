@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from nkd.distillation import Training
 from nkd.errors import UserError
 from nkd.losses import softmax
 from nkd.random_streams import Purpose, random_stream
-from nkd.training import Step
+from nkd.training import Step, Training
 
 
 def label_smoothing(z_teacher: np.ndarray, y: np.ndarray, T: float) -> np.ndarray:

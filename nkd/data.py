@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 import warnings
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
@@ -180,18 +180,6 @@ def standardise(
     scaled_train = ((train - mean) / deviation).astype(np.float32)
     scaled_test = ((test - mean) / deviation).astype(np.float32)
     return scaled_train, scaled_test, mean, deviation
-
-
-def batch_orders(seeds: Sequence[int], rows: int, epochs: int) -> Iterator[np.ndarray]:
-    """The order in which each seed visits the training rows, epoch by epoch.
-
-    Yields:
-        Per epoch (S, N) intp; row s is a permutation of range(rows), which depends on seed s
-        and the epoch only.
-    """
-    streams = [random_stream(seed, Purpose.BATCH_ORDER) for seed in seeds]
-    for _ in range(epochs):
-        yield np.stack([stream.permutation(rows) for stream in streams], dtype=np.intp)
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -8,9 +8,18 @@ from conftest import classification_data, regression_data, teacher_outputs
 from test_runners import CLASSIFICATION, REGRESSION, run
 
 from nkd import UserError
-from nkd.arms import Arm, bytes_of, cells, control, passes, scales, train_arms
+from nkd.arms import (
+    Arm,
+    bytes_of,
+    cells,
+    control,
+    passes,
+    scales,
+    train_arms,
+)
 from nkd.backend import NUMPY
-from nkd.distillation import Classification, Regression, Run, Settings, Training, pairs
+from nkd.distillation import Classification, Regression, Run, pairs
+from nkd.training import Settings, Training
 
 SIZES, SEEDS = (6, 8, 5, 4), (3, 4, 5)
 SETTINGS = Settings(epochs=3, batch_size=5, learning_rate=0.02)

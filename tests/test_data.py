@@ -17,6 +17,7 @@ from hypothesis.extra.numpy import arrays
 
 from nkd import data
 from nkd.errors import UserError
+from nkd.tables import batch_orders
 
 REAL_FOLDER = os.environ.get("NKD_DATA_DIR")
 with_real_data = pytest.mark.skipif(not REAL_FOLDER, reason="NKD_DATA_DIR is not set")
@@ -332,8 +333,8 @@ def test_validation_features_are_standardised_anew(friedman):
     rows=st.integers(1, 40),
 )
 def test_each_epoch_visits_every_row_once_in_an_order_of_the_seed_alone(seeds, rows):
-    epochs = list(data.batch_orders(seeds, rows, 3))
-    again = list(data.batch_orders(seeds[::-1], rows, 3))
+    epochs = list(batch_orders(seeds, rows, 3))
+    again = list(batch_orders(seeds[::-1], rows, 3))
     assert len(epochs) == 3
     for orders, reversed_orders in zip(epochs, again, strict=True):
         assert orders.shape == (len(seeds), rows) and orders.dtype == np.intp
@@ -342,7 +343,7 @@ def test_each_epoch_visits_every_row_once_in_an_order_of_the_seed_alone(seeds, r
 
 
 def test_orders_differ_between_epochs_and_seeds():
-    first, second = data.batch_orders([3, 4], 1000, 2)
+    first, second = batch_orders([3, 4], 1000, 2)
     orders = [*first, *second]
     assert len(rows_of(np.array(orders))) == 4
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from named_operations import ON_CPU, SCRATCH, TOLERANCE, arguments
 
 from nkd.backend import NUMPY, choose
-from nkd.distillation import Classification, Regression, Run, Settings, Training, pairs
-from nkd.training import Step
+from nkd.distillation import Classification, Regression, Run, pairs
+from nkd.training import Settings, Step, Training
 
 fused_cpu = pytest.importorskip("nkd.fused_cpu", reason="Numba is not installed")
 

@@ -21,8 +21,9 @@ from named_operations import PLAIN, SCRATCH, TOLERANCE, arguments
 import nkd
 from nkd import UserError, fused_gpu, losses
 from nkd.backend import NUMPY, choose
-from nkd.distillation import Classification, Regression, Settings, Training, pairs
+from nkd.distillation import Classification, Regression, pairs
 from nkd.fused_gpu import Operations, source
+from nkd.training import Settings, Training
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="g++ is not installed")
 

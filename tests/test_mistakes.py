@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from conftest import classification_data, regression_data
 
-from nkd import MLP, Classification, Dataset, Regression, Run, Settings, Training, UserError
+from nkd import (
+    MLP,
+    Classification,
+    Dataset,
+    Regression,
+    Run,
+    Settings,
+    Training,
+    UserError,
+)
 
 DATA = classification_data()
 PROBLEM = Classification(DATA)

@@ -10,11 +10,21 @@ from hypothesis import strategies as st
 from test_gradients import assert_gradient
 from test_strict_arrays import StrictBackend
 
-from nkd import MLP, Classification, Run, Settings, Training, UserError, choose, pairs
+from nkd import (
+    MLP,
+    Classification,
+    Run,
+    Settings,
+    Training,
+    UserError,
+    choose,
+    pairs,
+)
 from nkd.layers import Dropout
 from nkd.losses import Distillation, one_hot
 from nkd.random_streams import Purpose, random_stream
-from nkd.training import ShiftedImages, Step
+from nkd.tables import ShiftedImages
+from nkd.training import Step
 
 REGULARISED = {
     "dropout": {"dropout": (0.2, 0.5, 0.5)},

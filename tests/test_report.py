@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 
 import nkd
-from nkd import Classification, Regression, Run, Settings, Training
+from nkd import (
+    Classification,
+    Regression,
+    Run,
+    Settings,
+    Training,
+)
 from nkd.report.page import report_html, verdict
 from nkd.report.results import Results
 from nkd.report.view import view_of

@@ -17,7 +17,15 @@ import pytest
 from conftest import classification_data, regression_data, teacher_outputs
 
 import nkd
-from nkd import Classification, Regression, Settings, Training, UserError, layers, metrics
+from nkd import (
+    Classification,
+    Regression,
+    Settings,
+    Training,
+    UserError,
+    layers,
+    metrics,
+)
 from nkd.backend import Backend, CupyBackend
 from nkd.losses import REGRESSION_LOSSES, WeightedRegression
 

@@ -14,7 +14,14 @@ from conftest import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nkd import Classification, Regression, Run, Settings, Training, losses
+from nkd import (
+    Classification,
+    Regression,
+    Run,
+    Settings,
+    Training,
+    losses,
+)
 from nkd.losses import (
     REGRESSION_LOSSES,
     Distillation,

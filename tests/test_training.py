@@ -28,10 +28,10 @@ from nkd import (
     pairs,
 )
 from nkd.controls import GradientNorms
-from nkd.data import batch_orders
 from nkd.losses import REGRESSION_LOSSES
 from nkd.random_streams import Purpose, random_stream
-from nkd.training import Step, Table, learning_rates
+from nkd.tables import Table, batch_orders
+from nkd.training import Step, learning_rates
 
 ROWS, BATCH = 22, 5  # five steps per epoch, the last with two rows
 SETTINGS = Settings(epochs=2, batch_size=BATCH, learning_rate=0.03)

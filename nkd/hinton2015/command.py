@@ -14,10 +14,10 @@ from simple_parsing import field
 from nkd.backend import Backend, choose
 from nkd.command_line import wrong
 from nkd.data import Dataset, load_classification
-from nkd.distillation import Settings
 from nkd.errors import UserError
 from nkd.hinton2015.experiments import Experiments, Plan
 from nkd.hinton2015.scoreboard import markdown, records, screen_tables, sentences
+from nkd.training import Settings
 
 DESCRIPTION = "Hinton, Vinyals and Dean 2015, section 3: MNIST, paper and measured side by side."
 

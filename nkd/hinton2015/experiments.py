@@ -11,11 +11,12 @@ import numpy as np
 
 from nkd.backend import Backend
 from nkd.data import Dataset
-from nkd.distillation import Classification, Run, Settings, Training
+from nkd.distillation import Classification, Run
 from nkd.hinton2015.biases import add_bias, best_bias, matched_bias
 from nkd.report.files import Folder
 from nkd.report.screen import Screen
-from nkd.training import Table
+from nkd.tables import Table
+from nkd.training import Settings, Training
 
 Measured = dict[str, Any]
 """What an experiment found with one seed, as plain numbers."""

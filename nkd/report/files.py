@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nkd.distillation import Training
 from nkd.errors import UserError
+from nkd.training import Training
 
 FILES = (
     "configuration.json",

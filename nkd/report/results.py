@@ -9,10 +9,11 @@ import numpy as np
 
 from nkd import metrics
 from nkd.backend import Backend
-from nkd.distillation import Classification, Problem, Training
+from nkd.distillation import Classification, Problem
 from nkd.network import MLP
 from nkd.report.view import View
 from nkd.statistics import MOST_PAIRS, PairedDifference, mcnemar, paired_difference
+from nkd.training import Training
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from nkd.distillation import Training
 from nkd.report.view import View
+from nkd.training import Training
 
 REFRESH_SECONDS = 0.1
 PLAIN_WIDTH = 110
