@@ -29,7 +29,7 @@ class Momentum:
     def __init__(self, w: Any, g: Any, mu: float = 0.9) -> None:
         self.w, self.g, self.mu, self.v = w, g, mu, 0 * w
 
-    def step(self, learning_rate: Any) -> None:
+    def update(self, learning_rate: Any) -> None:
         """One update."""
         self.v *= self.mu
         self.v -= learning_rate * self.g

@@ -137,18 +137,7 @@ def part_map(console: Console, deadline: float, backend: CupyBackend) -> Records
     targets = 3 * rng.standard_normal((len(data.x_train), problem.outputs), dtype=np.float32)
     runs = map_runs(targets)
     settings = Settings(MAP_EPOCHS, MAP.batch_size, LEARNING_RATE, report_every=MAP_EPOCHS)
-    predicted = bytes_of_training(
-        MNIST_STUDENT,
-        len(runs),
-        arms=20,
-        sharing=20,
-        batch_size=MAP.batch_size,
-        rows=len(data.x_train),
-        test_rows=len(data.x_test),
-        stored_itemsize=1,
-        classes=True,
-        device=True,
-    )
+    predicted = bytes_of_training(problem, MNIST_STUDENT, runs, settings, backend=backend)
     pool = backend.xp.get_default_memory_pool()
     pool.free_all_blocks()
     start = time.perf_counter()
@@ -243,7 +232,7 @@ def part_profile(console: Console, deadline: float, backend: CupyBackend) -> Rec
             table.add_row(str(number), name, f"{1e6 * seconds:,.1f}")
             entry = {"number": number, "launch": name, "seconds": seconds}
             records.append({"workload": f"profile of {workload.name}", **entry})
-        step.step[:] = 0
+        step.counter[:] = 0
         whole = timed(cupy, lambda plan=plan[:-1]: run(plan), 50)
         table.add_row("", "all, one after the other", f"{1e6 * total:,.1f}")
         table.add_row("", "the step", f"{1e6 * whole:,.1f}")

@@ -90,8 +90,8 @@ class Nkd(Peer):
         for replica, tensors in enumerate(weights):
             self.training.network.set_tensors(replica, tensors)
         problem, run = self.training.problem, self.training.runs[0]
-        loss = problem.loss([run])
-        self.constants = loss.blend(problem.hard_targets(np.float64), run.targets)[1].reshape(-1)
+        loss = problem.losses[0].of([run])
+        self.constants = loss.target(problem.hard_targets(np.float64), run.targets)[1].reshape(-1)
 
     def train(self, batches: np.ndarray) -> float:
         from nkd.training import fit

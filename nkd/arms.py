@@ -15,7 +15,7 @@ import numpy as np
 
 from nkd import controls
 from nkd.backend import NUMPY, Backend
-from nkd.distillation import Problem, Run, versions
+from nkd.distillation import Problem, Run
 from nkd.errors import UserError
 from nkd.memory import bytes_of_training
 from nkd.training import Settings, Training
@@ -28,7 +28,7 @@ class Arm:
     Args:
         name: for people, as "temperature 4, alpha 0.5" or "label-smoothing".
         runs: one for each seed, in the order of the seeds.
-        cell: what is swept and has which value here; {} in a control arm.
+        cell: swept fields and their values in this arm; {} in a control arm.
     """
 
     name: str
@@ -40,7 +40,8 @@ def cells(sweep: Mapping[str, Sequence[Any]], students: Sequence[Run]) -> list[A
     """An arm for each combination of the swept values; all else is as in the Students' runs.
 
     Args:
-        sweep: fields of `Run` and the values that they take, as {"temperature": [1, 4]}.
+        sweep: fields of `Run`, or its loss's own parameters, and the values that they take, as
+            {"temperature": [1, 4]}.
         students: one run for each seed.
     """
     arms = []
@@ -50,7 +51,7 @@ def cells(sweep: Mapping[str, Sequence[Any]], students: Sequence[Run]) -> list[A
             f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
             for key, value in cell.items()
         )
-        arms.append(Arm(name, [dataclasses.replace(run, **cell) for run in students], cell))
+        arms.append(Arm(name, [run.with_values(cell) for run in students], cell))
     return arms
 
 
@@ -60,7 +61,7 @@ CONTROLS = {
     "permuted-teacher": "the teacher's other classes permuted in each row",
     "untrained-teacher": "a teacher with its initial weights",
     "early-teacher": "a teacher after one epoch",
-    "scaled-person": "the Person, its loss scaled to the Student's gradient",
+    "scaled-person": "the Person, its steps scaled to the Student's gradient",
 }
 """The control arms and what each of them imitates."""
 
@@ -75,19 +76,20 @@ def control(
     imitated: Callable[[int], np.ndarray],
     scale: Callable[[], Sequence[float]],
 ) -> Arm:
-    """A control arm: the Students with other targets, or the Person with a scaled loss.
+    """A control arm: the Students with other targets, or the Person with steps of another length.
 
     Args:
         name: one of `CONTROLS`.
         students: one run for each seed.
         y: labels of the training rows.
         imitated: outputs (K, N, ·) of the K teachers after so many epochs.
-        scale: the factors on the loss that give the Person the Student's mean gradient norm,
-            one for each seed.
+        scale: the factors on the learning rate that give the Person's steps the Student's mean
+            gradient norm, one for each seed.
     """
     if name == "scaled-person":
         factors = zip(students, scale(), strict=True)
-        return Arm(name, [Run(run.seed, loss_scale=factor) for run, factor in factors])
+        runs = [Run(run.seed, learning_rate_factor=factor) for run, factor in factors]
+        return Arm(name, runs)
     teachers = list({id(run.targets): run.targets for run in students}.values())
     if name in ("untrained-teacher", "early-teacher"):
         others = list(imitated(0 if name == "untrained-teacher" else 1))
@@ -112,41 +114,17 @@ def scales(
     settings: Settings,
     backend: Backend = NUMPY,
 ) -> list[float]:
-    """The factors on the Persons' losses that give them their Students' mean gradient norms.
+    """The factors on the Persons' learning rates that give them their Students' gradient norms.
 
     One for each seed: the ratio of the two means over all steps of both trainings, which are
     run for it. The scaled Person then takes a way of its own, so its mean is close to the
     Student's, not equal to it.
     """
     runs = [*students, *(Run(run.seed) for run in students)]
-    training = Training(problem, sizes, runs, settings, backend=backend)
-    norms = controls.GradientNorms(training)
-    training.run()
+    norms = controls.GradientNorms()
+    Training(problem, sizes, runs, settings, on_gradients=norms, backend=backend).run()
     student, person = norms.mean().reshape(2, -1)
     return (student / person).tolist()
-
-
-def bytes_of(
-    problem: Problem,
-    sizes: Sequence[int],
-    runs: Sequence[Run],
-    settings: Settings,
-    backend: Backend = NUMPY,
-) -> int:
-    """The most bytes that the training of these runs side by side will hold; see `nkd.memory`."""
-    arms, sharing = versions(runs)
-    return bytes_of_training(
-        sizes,
-        len(runs),
-        arms=len(arms),
-        sharing=sharing,
-        batch_size=settings.batch_size,
-        rows=len(problem.data.x_train),
-        test_rows=len(problem.data.x_test),
-        stored_itemsize=problem.data.x_train.dtype.itemsize,
-        classes=problem.data.y_train.ndim == 1,
-        device=backend.name == "cupy",
-    )
 
 
 def passes(
@@ -208,7 +186,9 @@ def train_arms(
     """
     finals = []
     for runs in passes(
-        arms, memory, lambda some: bytes_of(problem, sizes, some, settings, backend)
+        arms,
+        memory,
+        lambda some: bytes_of_training(problem, sizes, some, settings, backend=backend),
     ):
         training = Training(problem, sizes, runs, settings, backend=backend)
         train(training)

@@ -29,9 +29,11 @@ class Backend:
     name = "numpy"
     xp: ModuleType = np
     step: Callable[..., Any] | None = None
-    """The backend's own form of `training.Step`, if it has one."""
+    """The backend's compiled form of `training.Step`, if it has one."""
     outputs: Callable[..., Any] | None = None
     """The backend's own way to the outputs of an `MLP`, if it has one."""
+    compiled: frozenset[str] = frozenset()
+    """What these two know: see `computes`."""
 
     def device(self) -> str:
         """The device in words, for reports."""
@@ -45,17 +47,17 @@ class Backend:
         """`values` as a NumPy array on the host."""
         return np.asarray(values)
 
-    def take(self, table: Array, rows: Array, out: Array) -> None:
-        """out = table[rows], the gather of a batch. `rows` must be valid: nothing checks them."""
-        # With the default mode, "raise", NumPy gathers into a buffer of its own first.
-        np.take(table, rows, axis=0, out=out, mode="clip")
+    def gather(self, out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
+        """out = scale·table[rows], for a table (N, K) and row numbers (B,): nothing checks them.
 
-    def gather(self, table: Array, rows: Array, scale: Any, stored: Array, out: Array) -> None:
-        """out = scale·table[rows], for a table (N, K) and row numbers (B,), (B, K).
-
-        `stored` is room for the rows as the table holds them: `out` itself if of its type.
+        `work` is a buffer for the rows as the table holds them: `out` itself if of its type.
         """
-        self.take(table, rows, stored)
+        # With the default mode, "raise", NumPy gathers into a buffer of its own first.
+        np.take(table, rows, axis=0, out=work, mode="clip")
+        self.convert(out, work, scale)
+
+    def convert(self, out: Array, stored: Array, scale: Any) -> None:
+        """out = scale·stored, where `stored` may be `out` itself."""
         if stored is not out:
             self.xp.copyto(out, stored)
         if scale != 1:
@@ -65,8 +67,17 @@ class Backend:
         """The form of a named operation: a plain function of (xp, …), with xp filled in."""
         return functools.partial(plain, self.xp)
 
+    def computes(self, *parts: Any) -> bool:
+        """Whether the compiled step, and forward pass, compute what each of these parts does.
+
+        A layer, loss, optimiser or table says so itself: the `compiled` of its class names the
+        form that computes the same. A subclass has to say it again, since it may do something
+        else; what says nothing takes the plain way.
+        """
+        return all(vars(type(part)).get("compiled") in self.compiled for part in parts)
+
     def free_memory(self) -> int:
-        """How many bytes nobody uses."""
+        """Free memory in bytes."""
         import psutil
 
         return psutil.virtual_memory().available
@@ -98,21 +109,22 @@ class NumbaBackend(Backend):
                 "pip install 'nkd[fast]', or use --backend numpy"
             ) from None
         fused_cpu.use_one_blas_thread()
-        self.forms = fused_cpu
+        self.forms, self.compiled = fused_cpu, fused_cpu.PARTS
         self.step, self.outputs = fused_cpu.CompiledStep, fused_cpu.CompiledForward
 
     def device(self) -> str:
         """The cores that Numba may use."""
         return f"{self.forms.THREADS} of {super().device()}"
 
-    def gather(self, table: Array, rows: Array, scale: Any, stored: Array, out: Array) -> None:
+    def gather(self, out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
         """Gather and scale in one pass."""
-        self.forms.gather(table, rows, scale, stored, out)
+        self.forms.gather(out, table, rows, scale, work)
 
     def operation(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """The compiled function of the same name; the plain one where there is none."""
-        form = getattr(self.forms, plain.__name__, None)
-        return functools.partial(form, None) if form else super().operation(plain)
+        """The compiled form of that function, if there is one; else the plain one."""
+        if f"{plain.__module__}.{plain.__name__}" in self.forms.OPERATIONS:
+            return functools.partial(getattr(self.forms, plain.__name__), None)
+        return super().operation(plain)
 
 
 class CupyBackend(Backend):
@@ -150,7 +162,8 @@ class CupyBackend(Backend):
                 f"({reason[0] if reason else type(error).__name__}); "
                 "install the NVIDIA driver, or use --backend numpy"
             ) from None
-        self.xp, self.step = cupy, functools.partial(fused_gpu.Step, self.forms)
+        self.xp, self.compiled = cupy, fused_gpu.PARTS
+        self.step = functools.partial(fused_gpu.Step, self.forms)
 
     def device(self) -> str:
         """The name of the GPU."""
@@ -161,16 +174,18 @@ class CupyBackend(Backend):
         """`values` copied from the device."""
         return self.xp.asnumpy(values)
 
-    def gather(self, table: Array, rows: Array, scale: Any, stored: Array, out: Array) -> None:
+    def gather(self, out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
         """Gather and scale in one kernel."""
-        self.forms.gather(table, rows, scale, stored, out)
+        self.forms.gather(out, table, rows, scale, work)
 
     def operation(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """The method of the same name; the plain function where there is none."""
-        return getattr(self.forms, plain.__name__, None) or super().operation(plain)
+        """The CUDA form of that function, if there is one; else the plain one."""
+        if f"{plain.__module__}.{plain.__name__}" in self.forms.plain:
+            return getattr(self.forms, plain.__name__)
+        return super().operation(plain)
 
     def free_memory(self) -> int:
-        """How many bytes of the GPU nobody uses."""
+        """Free memory of the GPU in bytes."""
         free, _ = self.xp.cuda.runtime.memGetInfo()
         return free
 

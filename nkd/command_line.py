@@ -23,15 +23,16 @@ from nkd.arms import (
     CONTROLS,
     OF_CLASSES,
     Arm,
-    bytes_of,
     cells,
     control,
     scales,
     train_arms,
 )
 from nkd.backend import Backend, choose
-from nkd.distillation import LARGEST_TEMPERATURE, Problem, Run, pairs
+from nkd.distillation import LARGEST_TEMPERATURE, Classification, Problem, Regression, Run, pairs
 from nkd.errors import UserError
+from nkd.losses import kinds_of
+from nkd.memory import bytes_of_training
 from nkd.training import Settings, Training
 
 RECORDED_PACKAGES = (
@@ -130,8 +131,9 @@ class Flags:
                 sweep[name] = [
                     value if name == "loss" else float(value) for value in values.split(",")
                 ]
-                for value in sweep[name]:
-                    Run(0, **{"targets": np.empty(0), name: value})
+                problem = Classification if "temperature" in possible else Regression
+                runs = [Run(0, **{"targets": np.empty(0), name: each}) for each in sweep[name]]
+                kinds_of(problem.losses, runs)
             except (ValueError, UserError) as error:
                 raise wrong("sweep", text, str(error)) from None
             if len(set(sweep[name])) < len(sweep[name]):
@@ -303,7 +305,7 @@ def run(experiment: Experiment, flags: Any) -> None:
         expected = pairs_of(np.empty((flags.teachers, 0, 0)))
         for hidden, some in ((experiment.teacher, teachers), (experiment.student, expected)):
             sizes = (data.x_train.shape[1], *hidden, problem.outputs)
-            needed = bytes_of(problem, sizes, some, settings, backend)
+            needed = bytes_of_training(problem, sizes, some, settings, backend=backend)
             if needed > memory:
                 raise UserError(
                     f"--memory {flags.memory or f'{memory / 1e6:,.0f}M'}: {len(some)} networks "

@@ -5,8 +5,8 @@ the teacher's logits on the training rows (N, C) and the labels y (N,), and retu
 that a `Run` takes as its targets, with the same α and T as the Student beside it. If a Student
 is no better than the one with a control's targets, what that control destroys was not the reason.
 
-Another control has no targets: a Person with the `loss_scale` of a `Run` that gives its gradients
-the length of the Student's, which `GradientNorms` measures.
+Another control has no targets: a Person with a `Run.learning_rate_factor` that gives its steps the
+length of the Student's, which `GradientNorms` measures.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ import numpy as np
 
 from nkd.errors import UserError
 from nkd.losses import softmax
+from nkd.network import MLP
 from nkd.random_streams import Purpose, random_stream
-from nkd.training import Step, Training
 
 
 def label_smoothing(z_teacher: np.ndarray, y: np.ndarray, T: float) -> np.ndarray:
@@ -79,26 +79,21 @@ def permuted_others(z_teacher: np.ndarray, y: np.ndarray, seed: int) -> np.ndarr
 class GradientNorms:
     """Measures the gradients of a training: ‖∂L/∂w‖ of each network, mean over all steps so far.
 
-    Make it before the training runs. It takes the plain step, where a gradient can be looked at
-    between the backward pass and the optimiser. To give a Person the mean gradient of a Student,
-    take the ratio of both as the Person's `Run.loss_scale`.
+    It is a `Training`'s `on_gradients`. To give a Person's steps the mean length of a Student's,
+    take the ratio of both as the Person's `Run.learning_rate_factor`.
     """
 
-    def __init__(self, training: Training) -> None:
-        self.network, self.optimizer = training.network, training.optimizer
-        self.backend, self.steps, self.total = training.backend, 0, 0.0
-        measured: Any = self  # takes the optimiser's place
-        training.step = Step(
-            training.network, training.loss, measured, training.train_inputs, training.targets
-        )
+    def __init__(self) -> None:
+        self.steps = 0
+        self.total: Any = 0.0
 
-    def step(self, learning_rate: Any) -> None:
-        """Note the length of each network's gradient, and let the optimiser use it."""
-        gradients = self.network.gradients
-        self.total += self.backend.xp.sqrt((gradients * gradients).sum(axis=-1))
+    def __call__(self, network: MLP) -> None:
+        """Note the length of each network's gradient."""
+        gradients = network.gradients
+        squares = (gradients * gradients).sum(axis=-1)
+        self.total += network.backend.to_numpy(network.backend.xp.sqrt(squares))
         self.steps += 1
-        self.optimizer.step(learning_rate)
 
     def mean(self) -> np.ndarray:
         """The mean of ‖∂L/∂w‖ over the steps, (R,)."""
-        return self.backend.to_numpy(self.total) / self.steps
+        return np.asarray(self.total / self.steps)

@@ -1,14 +1,15 @@
 """Teacher, Student and Person: an experiment is a list of runs, trained side by side.
 
-A run is (seed, α, T, targets). The Person is the run with α = 0, so Student and Person of one
-seed have the same initial weights, the same batches and the same code: a paired comparison by
-construction.
+A run says how one network is trained: its seed, how it uses the teacher, and a few numbers. The
+Person is the run with α = 0, so Student and Person of one seed have the same initial weights, the
+same batches and the same code: a paired comparison by construction.
 """
 
+import dataclasses
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -16,13 +17,8 @@ from nkd import metrics
 from nkd.backend import Array, Backend
 from nkd.data import Dataset
 from nkd.errors import UserError
-from nkd.losses import (
-    REGRESSION_LOSSES,
-    Distillation,
-    RegressionDistillation,
-    WeightedRegression,
-    one_hot,
-)
+from nkd.losses import DistillationLoss, Loss, RegressionDistillationLoss, one_hot
+from nkd.weighted_regression import WeightedRegressionLoss
 
 LARGEST_TEMPERATURE = 1e6
 """Beyond it, T² leaves no digits in float32."""
@@ -37,10 +33,10 @@ class Run:
         alpha: weight of the teacher, in [0, 1]; 0 is the Person.
         temperature: T > 0, softens both sides of the soft loss; regression has none.
         targets: the teacher's outputs on the training rows (N, C); needed where alpha > 0.
-        loss: how a regression uses the teacher: "blend", "bounded", "attentive" or "rejected",
-            see `nkd.losses.REGRESSION_LOSSES`; classification has "blend" alone.
-        loss_scale: a factor > 0 on the whole loss. Under Adam it changes nothing but the part of
-            ε; under stochastic gradient descent it is a factor on the learning rate.
+        loss: how the teacher is used: one of the names of the `losses` of the `Problem`.
+        parameters: numbers that this loss alone has, by name; see `Loss.parameters`.
+        learning_rate_factor: what the learning rate of this run is multiplied with, > 0. Under
+            stochastic gradient descent this is the same as a factor on the loss.
     """
 
     seed: int
@@ -48,7 +44,8 @@ class Run:
     temperature: float = 1.0
     targets: np.ndarray | None = None
     loss: str = "blend"
-    loss_scale: float = 1.0
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    learning_rate_factor: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
@@ -58,26 +55,43 @@ class Run:
                 f"temperature {self.temperature:g} of a run must be greater than 0 and at most "
                 f"{LARGEST_TEMPERATURE:g}"
             )
-        if self.loss not in REGRESSION_LOSSES:
+        if not 0 < self.learning_rate_factor < math.inf:
             raise UserError(
-                f"loss {self.loss!r} of a run: choose one of {', '.join(REGRESSION_LOSSES)}"
+                f"learning_rate_factor {self.learning_rate_factor:g} of a run must be greater "
+                "than 0"
             )
-        if not 0 < self.loss_scale < math.inf:
-            raise UserError(f"loss_scale {self.loss_scale:g} of a run must be greater than 0")
         if self.alpha > 0 and self.targets is None:
             raise UserError(
                 f"a run with alpha {self.alpha:g} needs the teacher's outputs: targets=…"
             )
 
+    @property
+    def arm(self) -> tuple:
+        """What distinguishes it from other runs beside the seed: every other field.
+
+        Teachers' outputs are compared by identity.
+        """
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        del values["seed"]
+        values["targets"] = id(self.targets)
+        values["parameters"] = tuple(sorted(self.parameters.items()))
+        return tuple(values.values())
+
+    def with_values(self, values: Mapping[str, Any]) -> "Run":
+        """The same run with other values of some fields, or of its loss's own parameters."""
+        names = {each.name for each in dataclasses.fields(self)}
+        fields = {name: value for name, value in values.items() if name in names}
+        own = {name: value for name, value in values.items() if name not in names}
+        return dataclasses.replace(self, parameters={**self.parameters, **own}, **fields)
+
 
 class Problem(Protocol):
-    """What differs between classification and regression: the loss and the metrics."""
+    """What differs between classification and regression: the losses and the metrics."""
 
     data: Dataset
     outputs: int
-
-    def loss(self, runs: Sequence[Run], **options: Any) -> Any:
-        """The loss of these runs."""
+    losses: ClassVar[list[type[Loss]]]
+    """The losses that runs can have; where several know a name, the first is taken."""
 
     def hard_targets(self, dtype: Any) -> np.ndarray:
         """The training rows' true targets, (N, C) or (N, O)."""
@@ -89,16 +103,11 @@ class Problem(Protocol):
 class Classification:
     """Labels 0 … C−1, logits, cross-entropy; measured by errors, accuracy and NLL."""
 
+    losses: ClassVar[list[type[Loss]]] = [DistillationLoss]
+
     def __init__(self, data: Dataset) -> None:
         self.data = data
         self.outputs = int(max(data.y_train.max(), data.y_test.max())) + 1
-
-    def loss(self, runs: Sequence[Run], **options: Any) -> Distillation:
-        """The `Distillation` loss of these runs."""
-        for run in runs:
-            if run.loss != "blend":
-                raise UserError(f"loss {run.loss!r} of a run is for regression alone")
-        return Distillation.of(runs, **options)
 
     def hard_targets(self, dtype: Any) -> np.ndarray:
         """The labels as rows of probabilities (N, C)."""
@@ -118,19 +127,13 @@ class Classification:
 class Regression:
     """Targets (N, O) of real numbers, squared error; measured by RMSE, MAE and R²."""
 
+    losses: ClassVar[list[type[Loss]]] = [RegressionDistillationLoss, WeightedRegressionLoss]
+
     def __init__(self, data: Dataset) -> None:
         if data.y_train.ndim != 2:
             raise UserError(f"regression targets must be (N, O), not {data.y_train.shape}")
         self.data = data
         self.outputs = data.y_train.shape[-1]
-
-    def loss(
-        self, runs: Sequence[Run], **options: Any
-    ) -> RegressionDistillation | WeightedRegression:
-        """`RegressionDistillation` if all runs have the plain blend, else `WeightedRegression`."""
-        if all(run.loss == "blend" and run.loss_scale == 1 for run in runs):
-            return RegressionDistillation.of(runs, **options)
-        return WeightedRegression.of(runs, **options)
 
     def hard_targets(self, dtype: Any) -> np.ndarray:
         """The true targets (N, O)."""
@@ -149,23 +152,18 @@ class Regression:
         return {name: backend.to_numpy(values) for name, values in measured.items()}
 
 
-def arm_of(run: Run) -> tuple:
-    """What distinguishes runs beside their seed."""
-    if run.alpha == 0:
-        return 0.0, run.loss_scale
-    return run.alpha, run.temperature, id(run.targets), run.loss, run.loss_scale
-
-
-def versions(runs: Sequence[Run]) -> tuple[list[Run], int]:
-    """One run of each version (α, T, targets, loss), and how many runs share each batch.
+def arms_of(runs: Sequence[Run]) -> tuple[list[int], list[int], int]:
+    """The first run of each arm, the number of each run's arm, and how many runs share each batch.
 
     Batches are shared where the seeds repeat, as in runs listed arm by arm.
     """
     seeds = [run.seed for run in runs]
     different = list(dict.fromkeys(seeds))
     sharing = len(runs) // len(different)
-    first = {arm_of(run): run for run in reversed(runs)}
-    return list(reversed(first.values())), sharing if seeds == different * sharing else 1
+    numbers: dict[tuple, int] = {}
+    arm_of_run = [numbers.setdefault(run.arm, len(numbers)) for run in runs]
+    first = [arm_of_run.index(number) for number in range(len(numbers))]
+    return first, arm_of_run, sharing if seeds == different * sharing else 1
 
 
 def pairs(

@@ -58,6 +58,20 @@ serial: Callable[..., Any] = partial(compiled, in_parallel=False)
 parallel: Callable[..., Any] = partial(compiled, in_parallel=True)
 
 
+OPERATIONS = {
+    "nkd.layers.dense_forward",
+    "nkd.layers.dense_backward",
+    "nkd.layers.limit_norms",
+    "nkd.losses.distillation_loss",
+    "nkd.losses.squared_error_loss",
+    "nkd.optimizers.adam_update",
+}
+"""The plain functions that have a form here, of the same name."""
+
+PARTS = frozenset({"dense", "distillation_loss", "squared_error_loss", "adam_update", "gather"})
+"""What `CompiledStep` and `CompiledForward` are made of: see `Backend.computes`."""
+
+
 # Matrix products: SciPy's BLAS, the one that Numba can call, in one thread.
 
 
@@ -90,7 +104,7 @@ def stored(array: Array) -> tuple[int, int]:
 
 
 @serial
-def product(x: Array, y: Array, out: Array) -> None:
+def product(out: Array, x: Array, y: Array) -> None:
     """out ← x y, for parts of arrays whose rows, or for transposed ones columns, are contiguous."""
     # BLAS stores columns, NumPy rows: read by BLAS, each array is its transpose, so outᵀ = yᵀ xᵀ.
     sizes, flags, scalars = np.empty(6, np.int32), np.empty(2, np.uint8), np.empty(2, x.dtype)
@@ -143,7 +157,7 @@ def blocks_of(B: int, I: int, O: int, threads: int) -> int:
 
 
 @serial
-def gather_block(table: Array, rows: Array, scale: Any, out: Array, k: int, blocks: int) -> None:
+def gather_block(out: Array, table: Array, rows: Array, scale: Any, k: int, blocks: int) -> None:
     """Some rows of out ← scale·table[rows]."""
     start, stop = block(rows.size, k, blocks)
     for i in range(start, stop):
@@ -153,13 +167,13 @@ def gather_block(table: Array, rows: Array, scale: Any, out: Array, k: int, bloc
 
 
 @serial
-def forward_block(x: Array, W: Array, b: Array, h: Array, relu: bool, k: int, blocks: int) -> None:
+def forward_block(h: Array, x: Array, W: Array, b: Array, relu: bool, k: int, blocks: int) -> None:
     """Some columns of h ← max(x W + b, 0)."""
     start, stop = block(h.shape[1], k, blocks)
     if start == stop:
         return
     shift, zero = b[start:stop], h.dtype.type(0)
-    product(x, W[:, start:stop], h[:, start:stop])
+    product(h[:, start:stop], x, W[:, start:stop])
     for i in range(len(h)):
         row = h[i, start:stop]
         if relu:
@@ -171,7 +185,7 @@ def forward_block(x: Array, W: Array, b: Array, h: Array, relu: bool, k: int, bl
 
 
 @serial
-def mask_block(dh: Array, h: Array, db: Array, relu: bool, k: int, blocks: int) -> None:
+def mask_block(dh: Array, db: Array, h: Array, relu: bool, k: int, blocks: int) -> None:
     """Some columns of dz ← dh where h > 0, and of db ← Σ_B dz."""
     start, stop = block(dh.shape[1], k, blocks)
     total = db[start:stop]
@@ -187,23 +201,23 @@ def mask_block(dh: Array, h: Array, db: Array, relu: bool, k: int, blocks: int) 
 
 @serial
 def backward_block(
-    dz: Array, x: Array, W: Array, dW: Array, dx: Array, wanted: bool, k: int, blocks: int
+    dx: Array, dW: Array, dz: Array, x: Array, W: Array, wanted: bool, k: int, blocks: int
 ) -> None:
     """Some columns of dx ← dz Wᵀ, if wanted, and the same rows of dW ← xᵀ dz."""
     start, stop = block(x.shape[1], k, blocks)
     if start == stop:
         return
     if wanted:
-        product(dz, W[start:stop].T, dx[:, start:stop])
-    product(x[:, start:stop].T, dz, dW[start:stop])
+        product(dx[:, start:stop], dz, W[start:stop].T)
+    product(dW[start:stop], x[:, start:stop].T, dz)
 
 
 @serial
 def adam_block(
     w: Array,
-    g: Array,
     m: Array,
     v: Array,
+    g: Array,
     beta1: float,
     beta2: float,
     rate: Any,
@@ -213,7 +227,7 @@ def adam_block(
 ) -> None:
     """Some numbers of m ← β₁·m + g, v ← β₂·v + g², w ← w − rate·m/(√v + ε)."""
     start, stop = block(w.size, k, blocks)
-    w, g, m, v = w[start:stop], g[start:stop], m[start:stop], v[start:stop]
+    w, m, v, g = w[start:stop], m[start:stop], v[start:stop], g[start:stop]
     b1, b2, e = w.dtype.type(beta1), w.dtype.type(beta2), w.dtype.type(epsilon)
     for i in range(w.size):
         m[i] = b1 * m[i] + g[i]
@@ -225,15 +239,15 @@ def adam_block(
 
 
 @parallel
-def gather(table: Array, rows: Array, scale: Any, stored: Array, out: Array) -> None:
+def gather(out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
     """out ← scale·table[rows], for a table (N, K) and row numbers (B,)."""
     for k in prange(THREADS):
-        gather_block(table, rows, scale, out, k, THREADS)
+        gather_block(out, table, rows, scale, k, THREADS)
 
 
 @parallel
 def dense_forward(
-    xp: ModuleType | None, x: Array, W: Array, b: Array, h: Array, relu: bool
+    xp: ModuleType | None, h: Array, x: Array, W: Array, b: Array, relu: bool
 ) -> None:
     """h ← max(x W + b, 0), or without `relu` h ← x W + b."""
     A, S, B, O = h.shape
@@ -242,22 +256,21 @@ def dense_forward(
         for s in range(S):
             shift = np.ascontiguousarray(b[a, s, 0])
             for k in prange(blocks):
-                forward_block(x[s % len(x)], W[a, s], shift, h[a, s], relu, k, blocks)
+                forward_block(h[a, s], x[s % len(x)], W[a, s], shift, relu, k, blocks)
 
 
 @parallel
 def dense_backward(
     xp: ModuleType | None,
+    dx: Array | None,
+    dW: Array,
+    db: Array,
     dh: Array,
     x: Array,
     h: Array,
     W: Array,
-    dW: Array,
-    db: Array,
-    dx: Array | None,
     relu: bool,
-    positive: Array,
-    ones: Array,
+    work: tuple[Array, Array],
 ) -> None:
     """dz ← dh where h > 0, db ← Σ_B dz, dW ← xᵀ dz, dx ← dz Wᵀ."""
     A, S, B, O = h.shape
@@ -266,12 +279,12 @@ def dense_backward(
         for s in range(S):
             dz = dh[a, s]
             for k in prange(blocks):
-                mask_block(dz, h[a, s], db[a, s, 0], relu, k, blocks)
+                mask_block(dz, db[a, s, 0], h[a, s], relu, k, blocks)
             for k in prange(blocks):
                 if dx is None:
-                    backward_block(dz, x[s % len(x)], W[a, s], dW[a, s], dz, False, k, blocks)
+                    backward_block(dz, dW[a, s], dz, x[s % len(x)], W[a, s], False, k, blocks)
                 else:
-                    backward_block(dz, x[s % len(x)], W[a, s], dW[a, s], dx[a, s], True, k, blocks)
+                    backward_block(dx[a, s], dW[a, s], dz, x[s % len(x)], W[a, s], True, k, blocks)
 
 
 @serial
@@ -296,31 +309,28 @@ def limit_block(W: Array, largest: float, scale: Array, k: int, blocks: int) -> 
 
 
 @parallel
-def limit_norms(xp: ModuleType | None, W: Array, largest: float, scale: Array) -> None:
+def limit_norms(xp: ModuleType | None, W: Array, largest: float, work: Array) -> None:
     """Each column w of W ← w·largest/‖w‖ where ‖w‖ > largest."""
     A, S = W.shape[:2]
     for a in range(A):
         for s in range(S):
             for k in prange(THREADS):
-                limit_block(W[a, s], largest, scale[a, s, 0], k, THREADS)
+                limit_block(W[a, s], largest, work[a, s, 0], k, THREADS)
 
 
 @serial
-def distillation_step(
+def distillation_loss(
     xp: ModuleType | None,
+    value: Array,
+    dz: Array,
     z: Array,
     t: Array,
     alpha: Array,
     T: Array,
-    value: Array,
-    dz: Array,
-    soft: Array,
-    u: Array,
-    column: Array,
-    factor: Array,
+    work: Any,
 ) -> None:
     """value ← mean_B [(1−α)·lse(z) + α·T²·lse(z/T) − ⟨t, z⟩], dz ← its gradient."""
-    R, B, C = z.shape
+    soft, (R, B, C) = work[0], z.shape
     zero, one = z.dtype.type(0), z.dtype.type(1)
     for r in range(R):
         a, tau = alpha[r, 0, 0], T[r, 0, 0]
@@ -344,7 +354,7 @@ def distillation_step(
 
 
 @serial
-def squared_error_step(xp: ModuleType | None, s: Array, t: Array, value: Array, ds: Array) -> None:
+def squared_error_loss(xp: ModuleType | None, value: Array, ds: Array, s: Array, t: Array) -> None:
     """value ← Σ (s − t)² / (B·O) and ds ← 2(s − t)/(B·O)."""
     R, B, O = s.shape
     size = s.dtype.type(B * O)
@@ -362,9 +372,9 @@ def squared_error_step(xp: ModuleType | None, s: Array, t: Array, value: Array, 
 def adam_update(
     xp: ModuleType | None,
     w: Array,
-    g: Array,
     m: Array,
     v: Array,
+    g: Array,
     beta1: float,
     beta2: float,
     rate: Array,
@@ -375,7 +385,7 @@ def adam_update(
     R = len(w)
     for r in range(R):
         for k in prange(THREADS):
-            adam_block(w[r], g[r], m[r], v[r], beta1, beta2, rate[r, 0], epsilon, k, THREADS)
+            adam_block(w[r], m[r], v[r], g[r], beta1, beta2, rate[r, 0], epsilon, k, THREADS)
 
 
 # The whole step. One network's arrays have an axis less than those of all.
@@ -401,7 +411,7 @@ class Data(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """The loss: that of `Distillation` with α and T if `classes`, else the squared error."""
+    """The loss: `distillation_loss` with α and T if `classes`, else `squared_error_loss`."""
 
     classes: bool
     alpha: Array
@@ -409,12 +419,12 @@ class Loss(NamedTuple):
 
 
 class State(NamedTuple):
-    """What Adam changes: the parameters w, their gradients g, the moments m and v; P numbers."""
+    """What Adam changes, parameters w and moments m and v, and the gradients g; P numbers."""
 
     w: Array
-    g: Array
     m: Array
     v: Array
+    g: Array
 
 
 class Rates(NamedTuple):
@@ -426,12 +436,12 @@ class Rates(NamedTuple):
     epsilon: Any
 
 
-class Room(NamedTuple):
-    """Room for the values h of all layers, their gradients dh, and the loss, in one thread."""
+class Work(NamedTuple):
+    """A thread's buffers: the values h of all layers, their gradients dh, and the loss."""
 
     h: Array
     dh: Array
-    work: Array
+    loss: Array
 
 
 @serial
@@ -450,7 +460,7 @@ def parameters(w: Array, layout: Layout, n: int) -> tuple[Array, Array]:
 
 
 @parallel
-def forward(layout: Layout, w: Array, h: Array, B: int, threads: int) -> None:
+def forward(h: Array, layout: Layout, w: Array, B: int, threads: int) -> None:
     """The values of all layers of one network, from those of the input: h = max(x W + b, 0)."""
     last = len(layout.sizes) - 2
     for n in range(last + 1):
@@ -458,14 +468,14 @@ def forward(layout: Layout, w: Array, h: Array, B: int, threads: int) -> None:
         W, b = parameters(w, layout, n)
         blocks = blocks_of(B, W.shape[0], W.shape[1], threads)
         if blocks == 1:
-            forward_block(x, W, b, z, n < last, 0, 1)
+            forward_block(z, x, W, b, n < last, 0, 1)
         else:
             for k in prange(blocks):
-                forward_block(x, W, b, z, n < last, k, blocks)
+                forward_block(z, x, W, b, n < last, k, blocks)
 
 
 @parallel
-def backward(layout: Layout, w: Array, g: Array, h: Array, dh: Array, B: int, threads: int) -> None:
+def backward(g: Array, dh: Array, layout: Layout, w: Array, h: Array, B: int, threads: int) -> None:
     """All gradients of one network, from those of its outputs: dW = xᵀ dz, db = Σ dz, …"""
     last = len(layout.sizes) - 2
     for n in range(last, -1, -1):
@@ -474,77 +484,77 @@ def backward(layout: Layout, w: Array, g: Array, h: Array, dh: Array, B: int, th
         (W, _), (dW, db) = parameters(w, layout, n), parameters(g, layout, n)
         blocks = blocks_of(B, W.shape[0], W.shape[1], threads)
         if blocks == 1:
-            mask_block(dz, z, db, n < last, 0, 1)
-            backward_block(dz, x, W, dW, dx, n > 0, 0, 1)
+            mask_block(dz, db, z, n < last, 0, 1)
+            backward_block(dx, dW, dz, x, W, n > 0, 0, 1)
         else:
             for k in prange(blocks):
-                mask_block(dz, z, db, n < last, k, blocks)
+                mask_block(dz, db, z, n < last, k, blocks)
             for k in prange(blocks):
-                backward_block(dz, x, W, dW, dx, n > 0, k, blocks)
+                backward_block(dx, dW, dz, x, W, n > 0, k, blocks)
 
 
 @parallel
 def train_network(
+    state: State,
     layout: Layout,
     data: Data,
     loss: Loss,
-    state: State,
     rates: Rates,
-    room: Room,
     gathered: bool,
     threads: int,
+    work: Work,
 ) -> Any:
     """One training step of one network; the value of its loss. `gathered` inputs are in h."""
-    (w, g, m, v), (h, dh, work) = state, room
+    (w, m, v, g), (h, dh, rest) = state, work
     B, last = data.rows.size, len(layout.sizes) - 1
     x = values(h, layout, 0, B)
     if not gathered and threads == 1:
-        gather_block(data.inputs, data.rows, data.scale, x, 0, 1)
+        gather_block(x, data.inputs, data.rows, data.scale, 0, 1)
     elif not gathered:
         for k in prange(threads):
-            gather_block(data.inputs, data.rows, data.scale, x, k, threads)
+            gather_block(x, data.inputs, data.rows, data.scale, k, threads)
 
-    forward(layout, w, h, B, threads)
+    forward(h, layout, w, B, threads)
     z, dz = values(h, layout, last, B), values(dh, layout, last, B)
-    value, t = work[:1], work[1 : 1 + z.size].reshape(z.shape)
-    soft = work[1 + z.size : 1 + 2 * z.size].reshape((1, *z.shape))
-    gather_block(data.targets, data.target_rows, w.dtype.type(1), t, 0, 1)
+    value, t = rest[:1], rest[1 : 1 + z.size].reshape(z.shape)
+    soft = rest[1 + z.size : 1 + 2 * z.size].reshape((1, *z.shape))
+    gather_block(t, data.targets, data.target_rows, w.dtype.type(1), 0, 1)
     z, t, dz = z.reshape(soft.shape), t.reshape(soft.shape), dz.reshape(soft.shape)
     if loss.classes:
-        distillation_step(None, z, t, loss.alpha, loss.T, value, dz, soft, soft, soft, soft)
+        distillation_loss(None, value, dz, z, t, loss.alpha, loss.T, (soft,))
     else:
-        squared_error_step(None, z, t, value, dz)
-    backward(layout, w, g, h, dh, B, threads)
+        squared_error_loss(None, value, dz, z, t)
+    backward(g, dh, layout, w, h, B, threads)
 
     beta1, beta2, rate, epsilon = rates
     if threads == 1:
-        adam_block(w, g, m, v, beta1, beta2, rate, epsilon, 0, 1)
+        adam_block(w, m, v, g, beta1, beta2, rate, epsilon, 0, 1)
     else:
         for k in prange(threads):
-            adam_block(w, g, m, v, beta1, beta2, rate, epsilon, k, threads)
+            adam_block(w, m, v, g, beta1, beta2, rate, epsilon, k, threads)
     return value[0]
 
 
 @serial
 def train_some(
-    start: int,
-    stop: int,
-    threads: int,
-    batch_size: int,
+    total: Array,
+    state: State,
     layout: Layout,
     data: Data,
     loss: Loss,
-    state: State,
     rates: Rates,
-    total: Array,
-    room: Room,
+    batch_size: int,
+    start: int,
+    stop: int,
+    threads: int,
+    work: Work,
 ) -> None:
     """Train some of R networks, one after the other, for some steps, adding to `total` (R,).
 
     Network r takes the inputs rows[r mod S]; those that share them follow each other. Step n has
     the rates rates.rate[n] (R, 1) and rates.epsilon[n].
     """
-    (inputs, rows, scale, targets, target_rows), (w, g, m, v) = data, state
+    (w, m, v, g), (inputs, rows, scale, targets, target_rows) = state, data
     S, N = rows.shape
     A = len(w) // S
     for n in range(len(rates.rate)):
@@ -553,38 +563,38 @@ def train_some(
             s, r = number // A, number // A + number % A * S
             one = slice(r, r + 1)
             value = train_network(
+                State(w[r], m[r], v[r], g[r]),
                 layout,
                 Data(
                     inputs, rows[s, batch], scale, targets, target_rows[r % len(target_rows), batch]
                 ),
                 Loss(loss.classes, loss.alpha[one], loss.T[one]),
-                State(w[r], g[r], m[r], v[r]),
                 Rates(rates.beta1, rates.beta2, rates.rate[n, r, 0], rates.epsilon[n]),
-                room,
                 number > start and number % A > 0,
                 threads,
+                work,
             )
             total[r] += value * (batch.stop - batch.start)
 
 
 @parallel
 def train_side_by_side(
-    batch_size: int,
+    total: Array,
+    state: State,
     layout: Layout,
     data: Data,
     loss: Loss,
-    state: State,
     rates: Rates,
-    total: Array,
-    rooms: Room,
+    batch_size: int,
+    work: Work,
 ) -> None:
-    """Train all networks for some steps: each thread, which has a row of `rooms`, some of them."""
-    h, dh, work = rooms
+    """Train all networks for some steps: each thread some of them, in its own row of `work`."""
+    h, dh, rest = work
     R, threads = len(state.w), len(h)
     for k in prange(threads):
-        room = Room(h[k], dh[k], work[k])
+        own = Work(h[k], dh[k], rest[k])
         start, stop = k * R // threads, (k + 1) * R // threads
-        train_some(start, stop, 1, batch_size, layout, data, loss, state, rates, total, room)
+        train_some(total, state, layout, data, loss, rates, batch_size, start, stop, 1, own)
 
 
 STEPS = 16
@@ -599,19 +609,19 @@ def layout_of(network: Any) -> Layout:
 
 
 @parallel
-def outputs_of(layout: Layout, w: Array, x: Array, outputs: Array, h: Array) -> None:
+def outputs_of(outputs: Array, layout: Layout, w: Array, x: Array, h: Array) -> None:
     """The outputs (N, O) of one network for the inputs x (N, I): many rows in parts, in turns."""
     threads, last = len(h), len(layout.sizes) - 1
     if len(x) < 16 * threads:
         values(h[0], layout, 0, len(x))[:] = x
-        forward(layout, w, h[0], len(x), threads)
+        forward(h[0], layout, w, len(x), threads)
         outputs[:] = values(h[0], layout, last, len(x))
         return
     for k in prange(threads):
         start, stop = k * len(x) // threads, (k + 1) * len(x) // threads
         B = stop - start
         values(h[k], layout, 0, B)[:] = x[start:stop]
-        forward(layout, w, h[k], B, 1)
+        forward(h[k], layout, w, B, 1)
         outputs[start:stop] = values(h[k], layout, last, B)
 
 
@@ -622,13 +632,13 @@ class CompiledForward:
         self.network, self.layout = network, layout_of(network)
         self.h = np.empty((THREADS, 0), network.dtype)
 
-    def __call__(self, x: Array, outputs: Array) -> None:
+    def __call__(self, outputs: Array, x: Array) -> None:
         """Set the outputs (R, N, O) for the inputs x (N, I)."""
         rows = max(-(-len(x) // THREADS), min(len(x), 16 * THREADS))
         if self.h.shape[1] < rows * self.layout.columns[-1]:
             self.h = np.empty((THREADS, rows * self.layout.columns[-1]), self.network.dtype)
         for w, result in zip(self.network.parameters, outputs, strict=True):
-            outputs_of(self.layout, w, x, result, self.h)
+            outputs_of(result, self.layout, w, x, self.h)
 
 
 class CompiledStep:
@@ -645,12 +655,10 @@ class CompiledStep:
             inputs,
             targets,
         )
-        if not loss.compiled:
-            raise TypeError("this loss has no compiled form: take training.Step")
         self.layout = layout_of(network)
-        classes = hasattr(loss, "T")
+        classes = loss.compiled == "distillation_loss"
         self.compiled_loss = Loss(classes, loss.alpha, loss.T if classes else loss.alpha)
-        self.state = State(optimizer.w, optimizer.g, optimizer.m, optimizer.v)
+        self.state = State(optimizer.w, optimizer.m, optimizer.v, optimizer.g)
         self.rates = np.empty((STEPS, network.replicas, 1), network.dtype)
         self.epsilons = np.empty(STEPS)
         self.side_by_side = network.replicas >= THREADS > 1
@@ -679,7 +687,8 @@ class CompiledStep:
             self.rates[n], self.epsilons[n] = adam.rate, adam.scaled_epsilon
         inputs, targets = self.inputs, self.targets
         arguments = (
-            self.batch_size,
+            total,
+            self.state,
             self.layout,
             Data(
                 inputs.flat,
@@ -689,15 +698,14 @@ class CompiledStep:
                 targets.index_of(rows),
             ),
             self.compiled_loss,
-            self.state,
             Rates(adam.beta1, adam.beta2, self.rates[:steps], self.epsilons[:steps]),
-            total,
+            self.batch_size,
         )
         if self.side_by_side:
-            train_side_by_side(*arguments, self.rooms)
+            train_side_by_side(*arguments, self.work)
         else:
-            room = Room(*(each[0] for each in self.rooms))
-            train_some(0, len(total), self.threads, *arguments, room)
+            own = Work(*(each[0] for each in self.work))
+            train_some(*arguments, 0, len(total), self.threads, own)
 
     def resize(self, batch_size: int) -> None:
         """Take buffers for batches of that many rows."""
@@ -706,7 +714,7 @@ class CompiledStep:
         blocks = [blocks_of(batch_size, *layer, THREADS) for layer in layers]
         self.threads = 1 if self.side_by_side else max(blocks)
         length, outputs = self.layout.columns[-1] * batch_size, self.network.sizes[-1] * batch_size
-        self.rooms = Room(
+        self.work = Work(
             *(
                 np.empty((threads, numbers), self.network.dtype)
                 for numbers in (length, length, 1 + 2 * outputs)

@@ -1,4 +1,4 @@
-"""The named operations in CUDA: few launches, no hidden copies, no word to the host.
+"""The named operations in CUDA: few launches, no hidden copies, no transfers within an epoch.
 
 Each method named like a plain operation (layers.py, losses.py, optimizers.py) has its signature
 without xp, and is tested to be equal to it. Products are cuBLAS's, everything around them is in
@@ -26,9 +26,9 @@ typedef long long integer;
 
 // out[r, b, k] <- scale * table[first_rows[r] + order[r mod orders, step * batch_size + b], k]
 extern "C" __global__ void gather(
-    const stored* table, integer columns, const integer* order, integer orders, integer length,
-    const integer* first_rows, const integer* step, integer batch_size, integer batch,
-    double scale, real* out)
+    real* out, const stored* table, integer columns, const integer* order, integer orders,
+    integer length, const integer* first_rows, const integer* step, integer batch_size,
+    integer batch, double scale)
 {
     integer i = blockIdx.x, k = blockIdx.y * blockDim.x + threadIdx.x;
     if (k >= columns) return;
@@ -50,7 +50,7 @@ extern "C" __global__ void add_bias(
 
 // dz <- dh where h > 0, else 0 (without `relu`, dz is dh), and db <- sum of dz over the batch
 extern "C" __global__ void mask_and_sum(
-    real* dh, const real* h, real* db, integer stride, integer batch, integer outputs,
+    real* dh, real* db, const real* h, integer stride, integer batch, integer outputs,
     integer relu)
 {
     integer r = blockIdx.x, o = blockIdx.y * blockDim.x + threadIdx.x;
@@ -81,7 +81,7 @@ extern "C" __global__ void mask_and_sum(
 // dz <- [(1-a) softmax(z) + a T softmax(z/T) - t] / B, and for each row of the batch
 // totals[r, b] <- totals[r, b] + (1-a) lse(z) + a T^2 lse(z/T) - <t, z>
 extern "C" __global__ void distillation_rows(
-    const real* z, const real* t, const real* alpha, const real* T, real* dz, double* totals,
+    double* totals, real* dz, const real* z, const real* t, const real* alpha, const real* T,
     integer stride, integer rows, integer batch, integer classes)
 {
     integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x;
@@ -109,7 +109,7 @@ extern "C" __global__ void distillation_rows(
 
 // ds <- 2 (s - t) / (B O), and for each row totals[r, b] <- totals[r, b] + sum (s - t)^2 / O
 extern "C" __global__ void squared_error_rows(
-    const real* s, const real* t, real* ds, double* totals, integer stride, integer rows,
+    double* totals, real* ds, const real* s, const real* t, integer stride, integer rows,
     integer batch, integer outputs)
 {
     integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x;
@@ -127,7 +127,7 @@ extern "C" __global__ void squared_error_rows(
 // m <- b1 m + g, v <- b2 v + g^2, w <- w - rate m / (sqrt(v) + epsilon), with the rate of network
 // r: rates[step, r], and epsilons[step]
 extern "C" __global__ void adam(
-    real* w, const real* g, real* m, real* v, double beta1, double beta2, const real* rates,
+    real* w, real* m, real* v, const real* g, double beta1, double beta2, const real* rates,
     const double* epsilons, const integer* step, integer replicas, integer size)
 {
     integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x, r = blockIdx.y;
@@ -147,6 +147,9 @@ extern "C" __global__ void count(integer* step)
 """
 
 C_TYPES = {"uint8": "unsigned char", "float32": "float", "float64": "double"}
+PARTS = frozenset({"dense", "distillation_loss", "squared_error_loss", "adam_update", "gather"})
+"""What `Step` is made of: see `Backend.computes`."""
+
 CUDA_R_32F, CUDA_R_64F = 0, 1  # from library_types.h
 
 
@@ -185,6 +188,17 @@ class Operations:
         tf32: whether products of float32 may round their factors to TF32's 10 bits, which is
             what tensor cores take.
     """
+
+    plain = frozenset(
+        {
+            "nkd.layers.dense_forward",
+            "nkd.layers.dense_backward",
+            "nkd.losses.distillation_loss",
+            "nkd.losses.squared_error_loss",
+            "nkd.optimizers.adam_update",
+        }
+    )
+    """The plain functions that have a form here, of the same name."""
 
     def __init__(self, xp: ModuleType, cublas: ModuleType, handle: int, tf32: bool) -> None:
         self.xp, self.cublas, self.handle = xp, cublas, handle
@@ -225,7 +239,7 @@ class Operations:
 
     # Products.
 
-    def product(self, x: Array, y: Array, out: Array) -> Iterator[Launch]:
+    def product(self, out: Array, x: Array, y: Array) -> Iterator[Launch]:
         """out ← x y for out (A, S, ·, ·), and x and y like it or without the axis A.
 
         A transposed view is read as it lies: cuBLAS takes a flag, and nothing is copied. One
@@ -251,7 +265,7 @@ class Operations:
         sizes = (out.shape[-1], out.shape[-2], x.shape[-1])
         for n in range(shape[1 - inner]):
             (y_, x_, out_) = (
-                (start + n * outer, type_, line, step) for start, outer, line, step in operands
+                (start + n * outer, type_, line, next_) for start, outer, line, next_ in operands
             )
             matrices = one, *y_, *x_, zero, *out_, shape[inner]
             how = compute, self.cublas.CUBLAS_GEMM_DEFAULT
@@ -262,140 +276,139 @@ class Operations:
 
     def gathering(
         self,
+        out: Array,
         table: Array,
         order: Array,
         orders: int,
         first_rows: Array | None,
-        step: Array,
+        counter: Array,
         batch_size: int,
         scale: Any,
-        out: Array,
     ) -> Launch:
-        """out[r] ← scale·table[rows], rows those of batch `step` in order[r mod orders]."""
+        """out[r] ← scale·table[rows], rows those of batch `counter` in order[r mod orders]."""
         R, B, K = out.shape
         arguments = (
-            *(table, K, order, orders, order.size // orders),
+            *(out, table, K, order, orders, order.size // orders),
             0 if first_rows is None else first_rows,  # no pointer
-            *(step, batch_size, B, float(scale), out),
+            *(counter, batch_size, B, float(scale)),
         )
         return self.on_columns("gather", R * B, K, arguments, out.dtype, table.dtype)
 
-    def forward(self, x: Array, W: Array, b: Array, h: Array, relu: bool) -> Iterator[Launch]:
+    def forward(self, h: Array, x: Array, W: Array, b: Array, relu: bool) -> Iterator[Launch]:
         """h ← max(x W + b, 0), or without `relu` h ← x W + b."""
         A, S, B, O = h.shape
-        yield from self.product(x, W, h)
+        yield from self.product(h, x, W)
         arguments = h, b, network_stride(b), B, O, int(relu)
         yield self.on_columns("add_bias", A * S * B, O, arguments, h.dtype)
 
     def backward(
         self,
+        dx: Array | None,
+        dW: Array,
+        db: Array,
         dh: Array,
         x: Array,
         h: Array,
         W: Array,
-        dW: Array,
-        db: Array,
-        dx: Array | None,
         relu: bool,
     ) -> Iterator[Launch]:
         """dz ← dh where h > 0, db ← Σ_B dz, dW ← xᵀ dz, dx ← dz Wᵀ."""
         A, S, B, O = h.shape
         threads = 32  # few columns are spread over many processors
         grid = A * S, math.ceil(O / threads)
-        arguments = dh, h, db, network_stride(db), B, O, int(relu)
+        arguments = dh, db, h, network_stride(db), B, O, int(relu)
         yield self.launch("mask_and_sum", grid, threads, arguments, h.dtype)
-        yield from self.product(x.mT, dh, dW)
+        yield from self.product(dW, x.mT, dh)
         if dx is not None:
-            yield from self.product(dh, W.mT, dx)
+            yield from self.product(dx, dh, W.mT)
 
     def loss(
-        self, z: Array, t: Array, alpha: Array | None, T: Array | None, dz: Array, totals: Array
+        self, totals: Array, dz: Array, z: Array, t: Array, parameters: tuple[Array, Array] | None
     ) -> Launch:
-        """dz, and each row's loss added to `totals`: of `Distillation`, or without T squared."""
+        """dz, and each row's loss added to `totals`.
+
+        With `parameters` α and T it is `distillation_loss`, without them `squared_error_loss`.
+        """
         R, B, C = z.shape
         threads = 32
         grid = math.ceil(R * B / threads), 1
-        last = dz, totals, totals.shape[1], R * B, B, C
-        if T is None:
-            return self.launch("squared_error_rows", grid, threads, (z, t, *last), z.dtype)
-        arguments = (z, t, alpha, T, *last)
+        arrays, sizes = (totals, dz, z, t), (totals.shape[1], R * B, B, C)
+        if parameters is None:
+            return self.launch("squared_error_rows", grid, threads, (*arrays, *sizes), z.dtype)
+        arguments = *arrays, *parameters, *sizes
         return self.launch("distillation_rows", grid, threads, arguments, z.dtype)
 
     def update(
         self,
         w: Array,
-        g: Array,
         m: Array,
         v: Array,
+        g: Array,
         beta1: float,
         beta2: float,
         rates: Array,
         epsilons: Array,
-        step: Array,
+        counter: Array,
     ) -> Launch:
-        """Adam's update of (R, P) numbers with rates[step] (R,) and epsilons[step]."""
+        """Adam's update of (R, P) numbers with rates[counter] (R,) and epsilons[counter]."""
         R, P = w.shape
-        arguments = (w, g, m, v, float(beta1), float(beta2), rates, epsilons, step, R, P)
+        arguments = (w, m, v, g, float(beta1), float(beta2), rates, epsilons, counter, R, P)
         return self.launch("adam", (math.ceil(P / 256), R), 256, arguments, w.dtype)
 
     # The named operations. What a caller may give in any layout is copied if it is not compact;
     # the engine's arrays are.
 
-    def gather(self, table: Array, rows: Array, scale: Any, stored: Array, out: Array) -> None:
+    def gather(self, out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
         """out ← scale·table[rows], for a table (N, K) and row numbers (B,): nothing checks them."""
-        batch = self.first_step, len(rows), scale, out[None]
-        run([self.gathering(table, rows, 1, None, *batch)])
+        batch = self.first_step, len(rows), scale
+        run([self.gathering(out[None], table, rows, 1, None, *batch)])
 
-    def dense_forward(self, x: Array, W: Array, b: Array, h: Array, relu: bool) -> None:
+    def dense_forward(self, h: Array, x: Array, W: Array, b: Array, relu: bool) -> None:
         """h ← max(x W + b, 0), or without `relu` h ← x W + b."""
-        run(self.forward(self.xp.ascontiguousarray(x), W, b, h, relu))
+        run(self.forward(h, self.xp.ascontiguousarray(x), W, b, relu))
 
     def dense_backward(
         self,
+        dx: Array | None,
+        dW: Array,
+        db: Array,
         dh: Array,
         x: Array,
         h: Array,
         W: Array,
-        dW: Array,
-        db: Array,
-        dx: Array | None,
         relu: bool,
-        positive: Array,
-        ones: Array,
+        work: tuple[Array, Array],
     ) -> None:
         """dz ← dh where h > 0, db ← Σ_B dz, dW ← xᵀ dz, dx ← dz Wᵀ."""
-        run(self.backward(dh, self.xp.ascontiguousarray(x), h, W, dW, db, dx, relu))
+        run(self.backward(dx, dW, db, dh, self.xp.ascontiguousarray(x), h, W, relu))
 
-    def distillation_step(
+    def distillation_loss(
         self,
+        value: Array,
+        dz: Array,
         z: Array,
         t: Array,
         alpha: Array,
         T: Array,
-        value: Array,
-        dz: Array,
-        soft: Array,
-        u: Array,
-        column: Array,
-        factor: Array,
+        work: tuple[Array, Array, Array, Array],
     ) -> None:
         """value ← mean_B [(1−α)·lse(z) + α·T²·lse(z/T) − ⟨t, z⟩], dz ← its gradient."""
         z, t, totals = *map(self.xp.ascontiguousarray, (z, t)), self.xp.zeros(z.shape[:2])
-        run([self.loss(z, t, alpha, T, dz, totals)])
+        run([self.loss(totals, dz, z, t, (alpha, T))])
         value[...] = totals.mean(axis=-1)
 
-    def squared_error_step(self, s: Array, t: Array, value: Array, ds: Array) -> None:
+    def squared_error_loss(self, value: Array, ds: Array, s: Array, t: Array) -> None:
         """value ← Σ (s − t)² / (B·O) and ds ← 2(s − t)/(B·O)."""
         s, t, totals = *map(self.xp.ascontiguousarray, (s, t)), self.xp.zeros(s.shape[:2])
-        run([self.loss(s, t, None, None, ds, totals)])
+        run([self.loss(totals, ds, s, t, None)])
         value[...] = totals.mean(axis=-1)
 
     def adam_update(
         self,
         w: Array,
-        g: Array,
         m: Array,
         v: Array,
+        g: Array,
         beta1: float,
         beta2: float,
         rate: Array,
@@ -404,11 +417,11 @@ class Operations:
     ) -> None:
         """m ← β₁·m + g, v ← β₂·v + g², w ← w − rate·m/(√v + ε)."""
         epsilons = self.xp.full(1, epsilon, np.float64)
-        run([self.update(w, g, m, v, beta1, beta2, rate, epsilons, self.first_step)])
+        run([self.update(w, m, v, g, beta1, beta2, rate, epsilons, self.first_step)])
 
 
 class Step:
-    """`training.Step`, with the same arguments: an epoch without a word to or from the host.
+    """`training.Step`, with the same arguments: CPU and GPU exchange no data during an epoch.
 
     Row numbers and Adam's rates of all steps are on the device before the epoch starts, and a
     number there counts the steps, so each step is the same list of launches. The rows' losses
@@ -427,7 +440,7 @@ class Step:
     ) -> None:
         self.operations, self.xp, self.network = operations, operations.xp, network
         self.loss, self.optimizer, self.inputs, self.targets = loss, optimizer, inputs, targets
-        self.step = self.xp.zeros(1, np.int64)
+        self.counter = self.xp.zeros(1, np.int64)
         self.x: Array = None
 
     def epoch(
@@ -446,12 +459,12 @@ class Step:
         steps = math.ceil(N / batch_size)
         scaled, epsilons = np.empty((steps, R), self.network.dtype), np.empty(steps)
         for n in range(steps):
-            scaled[n] = np.ravel(next(rates)) * adam.count()
+            scaled[n] = np.ravel(self.network.backend.to_numpy(next(rates))) * adam.count()
             epsilons[n] = adam.scaled_epsilon
         self.rates, self.epsilons = self.xp.asarray(scaled), self.xp.asarray(epsilons)
         self.order = self.xp.ascontiguousarray(order)
         self.totals = self.xp.zeros((R, batch_size), np.float64)
-        self.step[:] = 0
+        self.counter[:] = 0
         if self.x is None or self.x.shape[:2] != (S, batch_size):
             self.x, self.t = (
                 self.xp.empty((count, batch_size, table.columns), self.network.dtype)
@@ -470,23 +483,23 @@ class Step:
             for memory in (self.x, self.t)
         )
         batch = self.order, len(self.order)
-        which = self.step, batch_size
+        which = self.counter, batch_size
         inputs, targets = self.inputs, self.targets
-        yield operations.gathering(inputs.flat, *batch, None, *which, inputs.scale, x)
+        yield operations.gathering(x, inputs.flat, *batch, None, *which, inputs.scale)
         values = [x]
         for layer in network.layers:
-            yield from operations.forward(values[-1], layer.W, layer.b, layer.h, layer.relu)
+            yield from operations.forward(layer.h, values[-1], layer.W, layer.b, layer.relu)
             values.append(layer.output)
         yield operations.gathering(
-            targets.flat, *batch, targets.first_rows, *which, targets.scale, t
+            t, targets.flat, *batch, targets.first_rows, *which, targets.scale
         )
-        T = getattr(loss, "T", None)  # of classes
-        dz = loss.ds if T is None else loss.dz
-        yield operations.loss(values[-1], t, loss.alpha, T, dz, self.totals)
+        dz, classes = loss.dz, loss.compiled == "distillation_loss"
+        parameters = (loss.alpha, loss.T) if classes else None
+        yield operations.loss(self.totals, dz, values[-1], t, parameters)
         for layer, below in zip(reversed(network.layers), values[-2::-1], strict=True):
-            tensors = below, layer.h, layer.W, layer.dW, layer.db, layer.dx, layer.relu
-            yield from operations.backward(dz.reshape(layer.h.shape), *tensors)
+            gradients = layer.dx, layer.dW, layer.db, dz.reshape(layer.h.shape)
+            yield from operations.backward(*gradients, below, layer.h, layer.W, layer.relu)
             dz = layer.dx
-        rates = adam.beta1, adam.beta2, self.rates, self.epsilons, self.step
-        yield operations.update(adam.w, adam.g, adam.m, adam.v, *rates)
-        yield operations.launch("count", (1, 1), 1, (self.step,), network.dtype)
+        rates = adam.beta1, adam.beta2, self.rates, self.epsilons, self.counter
+        yield operations.update(adam.w, adam.m, adam.v, adam.g, *rates)
+        yield operations.launch("count", (1, 1), 1, (self.counter,), network.dtype)

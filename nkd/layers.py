@@ -1,12 +1,13 @@
 """The layers: `forward` and `backward`, a few lines each.
 
 Arrays have the shape (R, B, I): R replicas, B rows of a batch, I inputs. `dz` means ∂L/∂z. All
-mathematics is on the last two axes, so one network reads the same as many. Results stand in
-buffers that the layer owns and the next call uses again; `resize` brings them to another number
+mathematics is on the last two axes, so one network reads the same as many. Results are in
+buffers that the layer owns and the next call overwrites; `resize` fits them to another number
 of rows. Derivations: docs/mathematics.md.
 
-The functions are named operations: they compute in place, and a backend may have a faster form
-of them (see `Backend.operation`).
+The functions are named operations. They compute in place; their arguments are outputs, inputs,
+options and scratch buffers (`work`), in this order. A backend may have a faster form of them (see
+`Backend.operation`), which tests hold equal to the function here.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,14 @@ import numpy as np
 from nkd.backend import Array, Backend, Buffer
 
 
-def dense_forward(xp: ModuleType, x: Array, W: Array, b: Array, h: Array, relu: bool) -> None:
-    """h ← max(z, 0) with z = x W + b, or without `relu` h ← z."""
+def dense_forward(xp: ModuleType, h: Array, x: Array, W: Array, b: Array, relu: bool) -> None:
+    """A layer's output h, from its input x. In textbook form:
+
+        z = x @ W + b
+        h = maximum(z, 0) if relu else z
+
+    x is (…, B, I), W (…, I, O), b (…, 1, O) and h (…, B, O).
+    """
     xp.matmul(x, W, out=h)
     xp.add(h, b, out=h)
     if relu:
@@ -28,23 +35,27 @@ def dense_forward(xp: ModuleType, x: Array, W: Array, b: Array, h: Array, relu: 
 
 def dense_backward(
     xp: ModuleType,
+    dx: Array | None,
+    dW: Array,
+    db: Array,
     dh: Array,
     x: Array,
     h: Array,
     W: Array,
-    dW: Array,
-    db: Array,
-    dx: Array | None,
     relu: bool,
-    positive: Array,
-    ones: Array,
+    work: tuple[Array, Array],
 ) -> None:
-    """dW ← xᵀ dz, db ← Σ_B dz = 1ᵀ dz and dx ← dz Wᵀ, with dz = dh where h > 0, else 0.
+    """The gradients dx, dW and db, from that of the output, dh. In textbook form:
 
-    Writes dz over dh. Without `relu`, dz is dh; no dx is wanted where it is None. `positive` is
-    room for the mask, `ones` a row (1, B) of ones: as a product, the sum takes half the time.
+        dz = where(h > 0, dh, 0) if relu else dh
+        dW, db = x.mT @ dz, dz.sum(-2, keepdims=True)
+        dx = dz @ W.mT
+
+    The shapes are those of `dense_forward`. It writes dz over dh, and skips dx where it is None.
+    `work` is a buffer (…, B, O) of booleans for the mask, and a row (1, B) of ones: as a product
+    with it, the sum takes half the time.
     """
-    dz = dh
+    dz, (positive, ones) = dh, work
     if relu:
         xp.greater(h, 0, out=positive)
         xp.multiply(dh, positive, out=dz)
@@ -54,12 +65,13 @@ def dense_backward(
         xp.matmul(dz, W.mT, out=dx)
 
 
-def limit_norms(xp: ModuleType, W: Array, largest: float, scale: Array) -> None:
+def limit_norms(xp: ModuleType, W: Array, largest: float, work: Array) -> None:
     """Each column w of W, the weights into one unit, ← w·largest/‖w‖ where ‖w‖ > largest.
 
-    This is the projection on the nearest W with ‖w‖ ≤ largest. W is (…, I, O); `scale` is room
-    for rows (…, 1, O).
+    This is the projection on the nearest W with ‖w‖ ≤ largest. W is (…, I, O); `work` is a
+    buffer for rows (…, 1, O).
     """
+    scale = work
     scale[...] = xp.einsum("...io,...io->...o", W, W)[..., None, :]
     xp.sqrt(scale, out=scale)
     xp.maximum(scale, largest, out=scale)
@@ -74,10 +86,12 @@ class Dense:
         W, b: the parameters, (R, I, O) and (R, 1, O): views into the network's flat array.
         dW, db: their gradients, likewise.
         relu: whether the layer ends with a ReLU; without, its output is z.
-        input_gradient: False in a first layer, whose input has no use for a gradient.
+        input_gradient: False in a first layer, where nothing needs the input's gradient.
         sharing: A > 1 if inputs are shared by A networks each: they are (S, B, I) with
             S = R/A, and network r takes x[r mod S], without a copy. They get no gradient.
     """
+
+    compiled = "dense"
 
     def __init__(
         self,
@@ -103,48 +117,55 @@ class Dense:
         self.h_buffer = backend.buffer(self.axes, outputs, W.dtype)
         self.positive_buffer = backend.buffer(self.axes, outputs, bool)
         self.all_ones = self.xp.ones((1, 0), self.dtype)
-        self.form_limit = backend.operation(limit_norms)
-        self.scale = self.xp.empty((*self.axes, 1, outputs), self.dtype)
         wanted = input_gradient and sharing == 1
         self.dx_buffer = backend.buffer(self.axes, inputs, W.dtype) if wanted else None
 
     def resize(self, batch: int) -> None:
-        """Bring the buffers to that many rows."""
+        """Fit the buffers to that many rows."""
         self.h = self.h_buffer.rows(batch)
         self.output = self.h.reshape(-1, *self.h.shape[2:])
-        self.positive = self.positive_buffer.rows(batch)
         if self.all_ones.shape[1] < batch:
             self.all_ones = self.xp.ones((1, batch), self.dtype)
-        self.ones = self.all_ones[:, :batch]
+        self.work = self.positive_buffer.rows(batch), self.all_ones[:, :batch]
         self.dx = self.dx_buffer.rows(batch) if self.dx_buffer else None
         self.input_gradient = None if self.dx is None else self.dx[0]
 
     def forward(self, x: Array) -> Array:
         """The output h (R, B, O) of x (R, B, I). Keeps x, not a copy, for `backward`."""
         self.x = x
-        self.form_forward(x, self.W, self.b, self.h, self.relu)
+        self.form_forward(self.h, x, self.W, self.b, self.relu)
         return self.output
 
     def backward(self, dh: Array) -> Array | None:
         """Set dW and db, write dz over dh; return dx, or None in a first layer."""
-        self.form_backward(
-            dh.reshape(self.h.shape),
-            self.x,
-            self.h,
-            self.W,
-            self.dW,
-            self.db,
-            self.dx,
-            self.relu,
-            self.positive,
-            self.ones,
-        )
+        dh = dh.reshape(self.h.shape)
+        gradients = self.dx, self.dW, self.db
+        self.form_backward(*gradients, dh, self.x, self.h, self.W, self.relu, self.work)
         return self.input_gradient
 
-    def limit_norms(self, largest: float) -> None:
-        """Bound the norm of each unit's incoming weights (Srebro and Shraibman 2005, max-norm;
-        as a step after each update: Hinton et al. 2012, arXiv:1207.0580)."""
-        self.form_limit(self.W, largest, self.scale)
+
+class MaxNorm:
+    """Bounds the norm of each unit's incoming weights, after each update.
+
+    Srebro and Shraibman 2005 (max-norm); as a step after the update: Hinton et al. 2012
+    (arXiv:1207.0580).
+
+    Args:
+        layers: whose W are bounded.
+        largest: the bound, see `limit_norms`.
+    """
+
+    def __init__(self, layers: Sequence[Dense], largest: float, *, backend: Backend) -> None:
+        self.largest, self.form = largest, backend.operation(limit_norms)
+        self.bounded = [
+            (layer.W, backend.xp.empty((*layer.axes, 1, layer.W.shape[-1]), layer.dtype))
+            for layer in layers
+        ]
+
+    def __call__(self) -> None:
+        """Bring the weights back to `largest` where they are longer."""
+        for W, work in self.bounded:
+            self.form(W, self.largest, work)
 
 
 class Dropout:
@@ -153,8 +174,8 @@ class Dropout:
     So the mean of h over masks is x, and prediction needs no correction: it leaves x as it is. The
     derivative is dx = dh·mask (Hinton et al. 2012, arXiv:1207.0580; Srivastava et al. 2014).
 
-    Masks are drawn on the host, from one stream per replica, so a seed has the same on every
-    backend and in every place among the replicas.
+    Masks are drawn on the host, from one stream per replica, so a seed gives the same masks on
+    every backend, and in every place among the replicas.
 
     Args:
         rate: p in [0, 1).
@@ -172,9 +193,9 @@ class Dropout:
         self.mask: Array | None = None
 
     def resize(self, batch: int) -> None:
-        """Bring the buffers to that many rows."""
+        """Fit the buffers to that many rows."""
         self.uniform = self.host_buffer.rows(batch)
-        self.room, self.h = (buffer.rows(batch) for buffer in self.buffers)
+        self.mask_buffer, self.h = (buffer.rows(batch) for buffer in self.buffers)
 
     def forward(self, x: Array, training: bool) -> Array:
         """h (R, B, I) under a new mask from `streams`, or x itself if not `training`."""
@@ -184,7 +205,7 @@ class Dropout:
         for stream, uniform in zip(self.streams, self.uniform, strict=True):
             stream.random(out=uniform, dtype=np.float32)
         kept = self.backend.asarray(self.uniform >= self.rate)
-        self.mask = self.xp.multiply(kept, self.scale, out=self.room)
+        self.mask = self.xp.multiply(kept, self.scale, out=self.mask_buffer)
         return self.xp.multiply(x, self.mask, out=self.h)
 
     def backward(self, dh: Array) -> Array:

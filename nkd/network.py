@@ -9,7 +9,7 @@ import numpy as np
 
 from nkd.backend import NUMPY, Array, Backend
 from nkd.errors import UserError
-from nkd.layers import Dense, Dropout
+from nkd.layers import Dense, Dropout, MaxNorm
 from nkd.random_streams import Purpose, random_stream
 
 ALIGNMENT = 64
@@ -37,7 +37,7 @@ class MLP:
         sharing: how many networks take the same inputs: with A > 1, `forward` takes inputs
             (S, B, I), S = R/A, of which network r uses those of r mod S, without a copy.
         dropout: the rates p of the inputs and of each hidden layer in training; () is none.
-        largest_norm: what `limit_norms` bounds each unit's incoming weights by; None is nothing.
+        largest_norm: of each unit's incoming weights, see `MaxNorm`; None is no bound.
         dtype: float32 to train, float64 to check gradients.
         backend: where the arrays live.
     """
@@ -54,19 +54,18 @@ class MLP:
         backend: Backend = NUMPY,
     ) -> None:
         self.sizes, self.backend, self.dtype = tuple(sizes), backend, np.dtype(dtype)
-        self.replicas, self.batch, self.largest_norm = replicas, 0, largest_norm
+        self.replicas, self.batch = replicas, 0
 
         shapes = {}
         for number, (inputs, outputs) in enumerate(itertools.pairwise(self.sizes), start=1):
             shapes[f"dense{number}.W"] = (inputs, outputs)
             shapes[f"dense{number}.b"] = (1, outputs)
         self.offsets: dict[str, tuple[int, tuple[int, int]]] = {}
-        end, step = 0, ALIGNMENT // self.dtype.itemsize
+        end, line = 0, ALIGNMENT // self.dtype.itemsize
         for name, shape in shapes.items():
             self.offsets[name] = end, shape
-            end += math.ceil(math.prod(shape) / step) * step
+            end += math.ceil(math.prod(shape) / line) * line
 
-        self.compiled = backend.outputs(self) if backend.outputs else None
         self.parameters = backend.xp.zeros((replicas, end), self.dtype)
         self.gradients = backend.xp.zeros((replicas, end), self.dtype)
         parameters, gradients = self.views(self.parameters), self.views(self.gradients)
@@ -99,6 +98,19 @@ class MLP:
             else None
             for number, (rate, units) in enumerate(zip(rates, self.sizes, strict=False))
         ]
+
+        self.max_norm = None
+        if largest_norm is not None:
+            self.max_norm = MaxNorm(self.layers, largest_norm, backend=backend)
+        self.compiled_outputs = None
+        if backend.outputs is not None and backend.computes(*self.layers):
+            self.compiled_outputs = backend.outputs(self)
+
+    @property
+    def parts(self) -> list[Any]:
+        """All that a training step goes through in this network."""
+        optional = [*self.dropouts, self.max_norm]
+        return [*self.layers, *(part for part in optional if part is not None)]
 
     @property
     def parameter_count(self) -> int:
@@ -169,7 +181,7 @@ class MLP:
         return part
 
     def resize(self, batch: int) -> None:
-        """Bring the layers' buffers to that many rows."""
+        """Fit the layers' buffers to that many rows."""
         self.batch = batch
         for layer, dropout in zip(self.layers, self.dropouts, strict=True):
             layer.resize(batch)
@@ -200,17 +212,16 @@ class MLP:
 
     def limit_norms(self) -> None:
         """Bring each unit's incoming weights back to `largest_norm` where they are longer."""
-        if self.largest_norm is not None:
-            for layer in self.layers:
-                layer.limit_norms(self.largest_norm)
+        if self.max_norm is not None:
+            self.max_norm()
 
     def predict(self, x: Array, rows: int = PREDICTED_ROWS) -> Array:
         """The outputs for all rows of x (N, I), in a new array (R, N, O), `rows` at a time."""
         outputs = self.backend.xp.empty((self.replicas, len(x), self.sizes[-1]), self.dtype)
         for start in range(0, len(x), rows):
             part = slice(start, start + rows)
-            if self.compiled:
-                self.compiled(x[part], outputs[:, part])
+            if self.compiled_outputs is not None:
+                self.compiled_outputs(outputs[:, part], x[part])
             else:
                 outputs[:, part] = self.forward(x[part])
         return outputs

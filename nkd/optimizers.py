@@ -16,18 +16,22 @@ PIECE = 131_072
 def adam_update(
     xp: ModuleType,
     w: Array,
-    g: Array,
     m: Array,
     v: Array,
+    g: Array,
     beta1: float,
     beta2: float,
     rate: Array,
     epsilon: float,
     work: Array,
 ) -> None:
-    """m ← β₁·m + g, v ← β₂·v + g², w ← w − rate·m/(√v + ε).
+    """The new parameters w and moments m and v, from the gradient g. In textbook form:
 
-    All are (R, P), `rate` is (R, 1). Writes over g; `work` is room for one more.
+        m = beta1 * m + g
+        v = beta2 * v + g**2
+        w = w - rate * m / (sqrt(v) + epsilon)
+
+    All are (R, P), `rate` is (R, 1). Writes over g; `work` is a buffer of the same shape.
     """
     if w.size > PIECE:  # then the ten passes read a piece from the cache, not all from memory
         R, P = w.shape
@@ -36,7 +40,7 @@ def adam_update(
             some = slice(r, r + rows)
             piece = some, slice(start, start + columns)
             scalars = beta1, beta2, rate[some], epsilon
-            adam_update(xp, w[piece], g[piece], m[piece], v[piece], *scalars, work[piece])
+            adam_update(xp, w[piece], m[piece], v[piece], g[piece], *scalars, work[piece])
         return
     xp.multiply(m, beta1, out=m)
     xp.add(m, g, out=m)
@@ -76,7 +80,7 @@ class Adam:
         w ← w − η·m̂/(√v̂ + ε)
 
     To save passes over memory, `m` and `v` here are the plain sums, m ← β₁·m + g and
-    v ← β₂·v + g²; all other factors go into the two scalars of a step:
+    v ← β₂·v + g²; all other factors go into the two scalars of an update:
 
         w ← w − η'·m/(√v + ε'),   c = √((1−β₂)/(1−β₂ᵗ)),   ε' = ε/c,
         η' = η·(1−β₁)/(1−β₁ᵗ)/c
@@ -84,9 +88,11 @@ class Adam:
     which is the same algorithm, with the same ε outside the root.
 
     Args:
-        parameters, gradients: arrays of one shape; `step` writes over both.
+        parameters, gradients: arrays of one shape; `update` writes over both.
         beta1, beta2, epsilon: β₁, β₂, ε, as in the paper.
     """
+
+    compiled = "adam_update"
 
     def __init__(
         self,
@@ -104,23 +110,14 @@ class Adam:
         self.v = backend.xp.zeros_like(parameters)
         self.work = backend.xp.empty_like(parameters)
         self.rate = backend.xp.empty((len(parameters), 1), parameters.dtype)
-        self.update = backend.operation(adam_update)
+        self.form = backend.operation(adam_update)
         self.t = 0
 
-    def step(self, learning_rate: Any) -> None:
+    def update(self, learning_rate: Any) -> None:
         """One update. The learning rate η: a number, or a device array (R, 1), one per network."""
         self.advance(learning_rate)
-        self.update(
-            self.w,
-            self.g,
-            self.m,
-            self.v,
-            self.beta1,
-            self.beta2,
-            self.rate,
-            self.scaled_epsilon,
-            self.work,
-        )
+        scalars = self.beta1, self.beta2, self.rate, self.scaled_epsilon
+        self.form(self.w, self.m, self.v, self.g, *scalars, self.work)
 
     def advance(self, learning_rate: Any) -> None:
         """Count the step t, and set what depends on it: `rate` η' and `scaled_epsilon` ε'."""
@@ -140,16 +137,16 @@ class Adam:
 class SGD:
     """Stochastic gradient descent, w ← w − η·g, for all networks at once.
 
-    Unlike under `Adam`, a factor on the loss is a factor on every step.
+    Unlike under `Adam`, a factor on the loss is a factor on every update.
 
     Args:
-        parameters, gradients: arrays of one shape; `step` writes over both.
+        parameters, gradients: arrays of one shape; `update` writes over both.
     """
 
     def __init__(self, parameters: Array, gradients: Array, *, backend: Backend = NUMPY) -> None:
         self.w, self.g, self.xp = parameters, gradients, backend.xp
 
-    def step(self, learning_rate: Any) -> None:
+    def update(self, learning_rate: Any) -> None:
         """One update. The learning rate η: a number, or a device array (R, 1), one per network."""
         self.xp.multiply(self.g, learning_rate, out=self.g)
         self.xp.subtract(self.w, self.g, out=self.w)

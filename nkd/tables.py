@@ -12,7 +12,7 @@ from nkd.random_streams import Purpose, random_stream
 
 
 class Table:
-    """Rows of data on the device, gathered batch by batch into a ready buffer.
+    """Rows of data on the device, gathered batch by batch into a buffer.
 
     Args:
         values: (N, K) as stored (bytes stay bytes), or (A, N, K): A versions of each row.
@@ -20,6 +20,8 @@ class Table:
         scale: what a stored number is multiplied with, as 1/255 for pixels.
         dtype: of what is gathered.
     """
+
+    compiled = "gather"
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class Table:
         return self.index
 
     def gather(self, rows: Array) -> Array:
-        """The rows (S, B) of the table, in a buffer that the next call uses again.
+        """The rows (S, B) of the table, in a buffer that the next call overwrites.
 
         Without versions the result is (S, B, K). With versions it is (R, B, K), where network r
         takes rows[r mod S].
@@ -74,11 +76,11 @@ class Table:
                 each.reshape(-1, self.columns) for each in (self.batch, stored)
             )
             self.stored = self.gathered if same else stored
-        self.backend.gather(self.flat, index.reshape(-1), self.scale, self.stored, self.gathered)
+        self.backend.gather(self.gathered, self.flat, index.reshape(-1), self.scale, self.stored)
         return self.batch
 
     def resize(self, orders: int, batch: int) -> None:
-        """Bring the buffers of `index_of` to S orders and batches of B rows."""
+        """Fit the buffers of `index_of` to S orders and batches of B rows."""
         if self.orders != orders:
             replicas = orders if self.first_rows is None else len(self.first_rows)
             buffers = (

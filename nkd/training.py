@@ -11,11 +11,11 @@ import numpy as np
 
 from nkd import metrics
 from nkd.backend import NUMPY, Array, Backend
-from nkd.distillation import Problem, Run, arm_of, versions
+from nkd.distillation import Problem, Run, arms_of
 from nkd.errors import UserError
-from nkd.losses import Distillation, RegressionDistillation, WeightedRegression
+from nkd.losses import Loss, kinds_of, loss_of
 from nkd.network import MLP, most_rows
-from nkd.optimizers import OPTIMIZERS, Adam
+from nkd.optimizers import OPTIMIZERS
 from nkd.tables import ShiftedImages, Table, batch_orders, checked_order
 
 
@@ -58,6 +58,22 @@ class Settings:
             raise UserError(f"jitter {self.jitter} must not be negative")
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """What was measured after an epoch, each an array (R,) with one number per run.
+
+    `objective` is the mean of the training loss over the epoch's steps; `test` is measured
+    after every epoch, `train` (on all training rows) after reported ones and else None.
+    `split` is measured with `train`, of classes and teachers: see `Training.gradient_split`.
+    """
+
+    number: int
+    objective: np.ndarray
+    test: dict[str, np.ndarray]
+    train: dict[str, np.ndarray] | None
+    split: tuple[np.ndarray, np.ndarray] | None = None
+
+
 def learning_rates(schedule: str, learning_rate: Any, steps: int) -> list[Any]:
     """The learning rate of each step: "constant", or "cosine" from the full rate down towards 0.
 
@@ -72,30 +88,34 @@ def learning_rates(schedule: str, learning_rate: Any, steps: int) -> list[Any]:
 
 
 class Step:
-    """The training step, one after the other.
+    """The training step, in plain array operations: the definition of every compiled form.
 
     Args:
         network, loss, optimizer: what is trained, on what, and by what.
         inputs, targets: the rows; a batch of both is gathered with the same row numbers.
+        on_gradients: called with the network in each step, before the optimiser's update.
     """
 
     def __init__(
         self,
         network: MLP,
-        loss: Distillation | RegressionDistillation | WeightedRegression,
-        optimizer: Adam,
+        loss: Loss,
+        optimizer: Any,
         inputs: Table,
         targets: Table,
+        on_gradients: Callable[[MLP], Any] | None = None,
     ) -> None:
         self.network, self.loss, self.optimizer = network, loss, optimizer
-        self.inputs, self.targets = inputs, targets
+        self.inputs, self.targets, self.on_gradients = inputs, targets, on_gradients
 
     def __call__(self, rows: Array, rate: Any) -> Array:
         """Train on the rows (S, B) at this learning rate; the values of the loss, (R,)."""
         z = self.network.forward(self.inputs.gather(rows), training=True)
         value, dz = self.loss(z, self.targets.gather(rows))
         self.network.backward(dz)
-        self.optimizer.step(rate)
+        if self.on_gradients is not None:
+            self.on_gradients(self.network)
+        self.optimizer.update(rate)
         self.network.limit_norms()
         return value
 
@@ -112,26 +132,19 @@ class Step:
 
 def choose_step(
     network: MLP,
-    loss: Any,
+    loss: Loss,
     optimizer: Any,
     inputs: Table,
     targets: Table,
+    on_gradients: Callable[[MLP], Any] | None = None,
+    *,
     backend: Backend,
 ) -> Any:
-    """The backend's own form of `Step` for what it can do, else `Step` itself.
-
-    No compiled form knows dropout, bounded weights, moved images, losses that weigh rows, or any
-    optimiser but Adam.
-    """
-    plain = (
-        not loss.compiled
-        or not isinstance(optimizer, Adam)
-        or any(network.dropouts)
-        or network.largest_norm is not None
-        or isinstance(inputs, ShiftedImages)
-    )
-    form = Step if plain or backend.step is None else backend.step
-    return form(network, loss, optimizer, inputs, targets)
+    """The backend's compiled form of `Step` if it computes every part of this one, else `Step`."""
+    parts = network, loss, optimizer, inputs, targets
+    if backend.step is None or on_gradients is not None:
+        return Step(*parts, on_gradients)
+    return (backend.step if backend.computes(*network.parts, *parts[1:]) else Step)(*parts)
 
 
 def fit(
@@ -159,22 +172,6 @@ def fit(
         yield step.epoch(order, batch_size, rates, track) / order.shape[1]
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What was measured after an epoch, each an array (R,) with one number per run.
-
-    `objective` is the mean of the training loss over the epoch's steps; `test` is measured
-    after every epoch, `train` (on all training rows) after reported ones and else None.
-    `split` is measured with `train`, of classes and teachers: see `Training.gradient_split`.
-    """
-
-    number: int
-    objective: np.ndarray
-    test: dict[str, np.ndarray]
-    train: dict[str, np.ndarray] | None
-    split: tuple[np.ndarray, np.ndarray] | None = None
-
-
 class Training:
     """R runs of one architecture, trained side by side in one pass.
 
@@ -189,6 +186,7 @@ class Training:
         settings: how.
         orders: for each epoch the training rows' numbers in the order of use, (N,), for all
             runs, every row once; by default each run's own, drawn from its seed.
+        on_gradients: called with `network` in each step, before the optimiser's update.
 
     The initial weights are drawn from each run's seed; `network.set_tensors` replaces them.
     """
@@ -201,6 +199,7 @@ class Training:
         settings: Settings,
         *,
         orders: Iterable[np.ndarray] | None = None,
+        on_gradients: Callable[[MLP], Any] | None = None,
         dtype: Any = np.float32,
         backend: Backend = NUMPY,
     ) -> None:
@@ -212,7 +211,7 @@ class Training:
                 f"from {ends[0]} inputs to {ends[1]} outputs, as the data have"
             )
         self.backend, self.dtype, self.orders = backend, np.dtype(dtype), orders
-        arms, sharing = versions(self.runs)
+        first, arm_of_run, sharing = arms_of(self.runs)
         replicas = len(self.runs)
         self.order_seeds = [run.seed for run in self.runs[: replicas // sharing]]
 
@@ -226,7 +225,8 @@ class Training:
             backend=backend,
         )
         self.network.initialise([run.seed for run in self.runs])
-        self.loss = problem.loss(self.runs, dtype=dtype, backend=backend)
+        kinds = kinds_of(problem.losses, self.runs)
+        self.loss = loss_of(kinds, self.runs, dtype=dtype, backend=backend)
         self.optimizer: Any = OPTIMIZERS[settings.optimizer](
             self.network.parameters, self.network.gradients, backend=backend
         )
@@ -241,13 +241,11 @@ class Training:
         else:
             self.train_inputs = Table(data.x_train, **options)
         self.y_train, self.y_test = backend.asarray(data.y_train), backend.asarray(data.y_test)
-        arm_of_run = [[arm_of(arm) for arm in arms].index(arm_of(run)) for run in self.runs]
-        blended, constants = self.blend(arms)
-        self.targets = Table(blended, np.array(arm_of_run), dtype=self.dtype, backend=backend)
+        targets, constants = self.targets_of([(self.runs[r], kinds[r]) for r in first])
+        self.targets = Table(targets, np.array(arm_of_run), dtype=self.dtype, backend=backend)
         self.constant = constants[arm_of_run]
-        self.step = choose_step(
-            self.network, self.loss, self.optimizer, self.train_inputs, self.targets, backend
-        )
+        parts = self.network, self.loss, self.optimizer, self.train_inputs, self.targets
+        self.step = choose_step(*parts, on_gradients, backend=backend)
         # All at once: where memory is short, that shows here and not after an epoch.
         self.network.resize(
             most_rows(settings.batch_size, len(self.train_inputs), len(self.test_inputs))
@@ -257,24 +255,26 @@ class Training:
         self.history: list[Epoch] = []
         self.seconds = 0.0
 
-    def blend(self, arms: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
-        """What the loss blends of each arm (A, N, ·), and the means of its constants (A,)."""
+    def targets_of(self, arms: Sequence[tuple[Run, type[Loss]]]) -> tuple[np.ndarray, np.ndarray]:
+        """The target of each arm's loss (A, N, ·), and the means of its constants (A,).
+
+        Rows that are shorter than those of another loss are filled up with zeros.
+        """
         y = self.problem.hard_targets(self.dtype)
+        columns = max(kind.target_columns(self.problem.outputs) for _, kind in arms)
+        targets = np.zeros((len(arms), len(y), columns), self.dtype)
         constants = np.empty(len(arms))
-        for number, arm in enumerate(arms):
-            loss = type(self.loss).of([arm], dtype=self.dtype)
+        for number, (arm, kind) in enumerate(arms):
             teacher = None if arm.alpha == 0 else np.asarray(arm.targets, self.dtype)
             if teacher is not None and teacher.shape != y.shape:
                 raise UserError(
                     f"targets of a run have the shape {teacher.shape}; the teacher's outputs on "
                     f"the training rows have {y.shape}"
                 )
-            rows, constant = loss.blend(y, teacher)
-            if number == 0:
-                blended = np.empty((len(arms), len(y), rows.shape[-1]), self.dtype)
-            blended[number] = rows
+            t, constant = kind.of([arm], dtype=self.dtype).target(y, teacher)
+            targets[number, :, : t.shape[-1]] = t
             constants[number] = constant.mean(dtype=np.float64)
-        return blended, constants
+        return targets, constants
 
     def epochs(self, track: Callable[[Iterable], Iterable] = iter) -> Iterator[Epoch]:
         """Train; yield each epoch's measurements when it is done. `history` keeps them.
@@ -299,6 +299,10 @@ class Training:
         rates = learning_rates(
             settings.schedule, settings.learning_rate, self.steps_per_epoch * settings.epochs
         )
+        factors = np.array([[run.learning_rate_factor] for run in self.runs], self.dtype)
+        if (factors != 1).any():
+            on_device = self.backend.asarray(factors)
+            rates = [rate * on_device for rate in rates]
         passes = fit(
             self.step, orders, settings.batch_size, rates, track=track, backend=self.backend
         )

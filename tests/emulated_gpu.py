@@ -200,6 +200,7 @@ class EmulatedBackend(CupyBackend):
     def __init__(self, tf32=False):
         self.xp, self.cublas = Namespace(), Cublas()
         self.forms = fused_gpu.Operations(self.xp, self.cublas, 0, tf32)
+        self.compiled = fused_gpu.PARTS
         self.step = functools.partial(fused_gpu.Step, self.forms)
 
     def device(self):

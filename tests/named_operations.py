@@ -9,8 +9,8 @@ PLAIN = {
     for operation in (
         layers.dense_forward,
         layers.dense_backward,
-        losses.distillation_step,
-        losses.squared_error_step,
+        losses.distillation_loss,
+        losses.squared_error_loss,
         optimizers.adam_update,
     )
 }
@@ -35,25 +35,31 @@ def arguments(name, dtype, R, B, C, generator):
 
     z, column = normal(R, B, C), normal(R, B, 1)
     alpha, T = generator.uniform(0, 1, (R, 1, 1)), generator.uniform(0.5, 20, (R, 1, 1))
+    blended = ((1 - alpha + alpha * T) * generator.dirichlet(np.ones(C), (R, B))).astype(dtype)
     w, v, rate = normal(R, C), normal(R, C) ** 2, generator.uniform(0.05, 0.2, (R, 1))
     return {
         "limit_norms": (of_flat(I, C), 0.9 * I**0.5, normal(A, S, 1, C)),
-        "dense_forward": (x, W, bias, h, relu),
+        "dense_forward": (h, x, W, bias, relu),
         "dense_backward": (
-            normal(A, S, B, C), x, h, W, of_flat(I, C), of_flat(1, C), dx, relu,
-            np.empty(h.shape, bool), np.ones((1, B), dtype),
+            dx, of_flat(I, C), of_flat(1, C), normal(A, S, B, C), x, h, W, relu,
+            (np.empty(h.shape, bool), np.ones((1, B), dtype)),
         ),
-        "distillation_step": (
-            3 * z, normal(R, B, C), alpha.astype(dtype), T.astype(dtype), normal(R),
-            normal(R, B, C), normal(R, B, C), normal(R, B, C), column, column.copy(),
+        "distillation_loss": (
+            normal(R), normal(R, B, C), 3 * z, blended, alpha.astype(dtype),
+            T.astype(dtype), (normal(R, B, C), normal(R, B, C), column, column.copy()),
         ),
-        "squared_error_step": (z, normal(R, B, C), normal(R), normal(R, B, C)),
+        "weighted_squared_error_loss": (
+            normal(R), normal(R, B, C), z,
+            np.concatenate([normal(R, B, C), normal(R, B, 2) ** 2], axis=-1),
+            alpha.astype(dtype), (normal(R, B, C), column, column.copy()),
+        ),
+        "squared_error_loss": (normal(R), normal(R, B, C), z, normal(R, B, C)),
         "adam_update": (
-            w, normal(R, C), normal(R, C), v, 0.9, 0.999, rate.astype(dtype), 1e-3,
+            w, normal(R, C), v, normal(R, C), 0.9, 0.999, rate.astype(dtype), 1e-3,
             np.empty_like(w),
         ),
     }[name]  # fmt: skip
 
 
-# What an operation may leave as it likes: room for intermediate results.
-SCRATCH = {"scale", "positive", "soft", "u", "column", "factor", "work", "g"}
+# What an operation may leave as it likes: buffers for intermediate results.
+SCRATCH = {"work", "g"}

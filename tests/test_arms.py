@@ -10,7 +10,6 @@ from test_runners import CLASSIFICATION, REGRESSION, run
 from nkd import UserError
 from nkd.arms import (
     Arm,
-    bytes_of,
     cells,
     control,
     passes,
@@ -19,6 +18,7 @@ from nkd.arms import (
 )
 from nkd.backend import NUMPY
 from nkd.distillation import Classification, Regression, Run, pairs
+from nkd.memory import bytes_of_training
 from nkd.training import Settings, Training
 
 SIZES, SEEDS = (6, 8, 5, 4), (3, 4, 5)
@@ -50,7 +50,7 @@ def test_the_numbers_do_not_depend_on_the_passes():
     arms = cells({"alpha": [0.1, 0.9], "temperature": [1.0, 4.0]}, STUDENTS)
 
     def needed(runs):
-        return bytes_of(PROBLEM, SIZES, runs, SETTINGS)
+        return bytes_of_training(PROBLEM, SIZES, runs, SETTINGS)
 
     whole = finals(arms, 10**9)
     for several in (1, 2, 3, 7):  # runs that just fit
@@ -114,21 +114,18 @@ def test_the_scaled_person_has_nearly_the_students_gradient():
     factors = scales(PROBLEM, SIZES, STUDENTS, settings)
     arm = control("scaled-person", STUDENTS, Y, never, lambda: factors)
     assert [each.alpha for each in arm.runs] == [0, 0, 0]
-    assert [each.loss_scale for each in arm.runs] == factors
+    assert [each.learning_rate_factor for each in arm.runs] == factors
 
     def mean_norms(runs):
+        """Of the gradients, times the factor on the learning rate: of the steps, that is."""
         total, steps = 0.0, 0
-        training = Training(PROBLEM, SIZES, runs, settings)
-        plain = training.optimizer.step
 
-        def step(rate):
+        def look(network):
             nonlocal total, steps
-            total, steps = total + np.linalg.norm(training.network.gradients, axis=1), steps + 1
-            plain(rate)
+            total, steps = total + np.linalg.norm(network.gradients, axis=1), steps + 1
 
-        training.optimizer.step = step
-        training.run()
-        return total / steps
+        Training(PROBLEM, SIZES, runs, settings, on_gradients=look).run()
+        return total / steps * [run.learning_rate_factor for run in runs]
 
     student, person = mean_norms(STUDENTS), mean_norms([Run(seed) for seed in SEEDS])
     np.testing.assert_allclose(factors, student / person, rtol=1e-5)

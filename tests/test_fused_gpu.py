@@ -58,6 +58,13 @@ def to_device(backend, array):
     return as_strided(memory, array.shape, array.strides), memory
 
 
+def copy_of(backend, argument):
+    """An argument on the device, and the memory of its array if it is one."""
+    if isinstance(argument, tuple):
+        return tuple(to_device(backend, each)[0] for each in argument), None
+    return to_device(backend, argument) if isinstance(argument, np.ndarray) else (argument, None)
+
+
 @pytest.mark.parametrize("name", [*PLAIN, "gather"])
 def test_a_cuda_form_has_the_signature_of_the_plain_one(name):
     plain = list(inspect.signature(PLAIN.get(name, NUMPY.gather)).parameters)
@@ -73,9 +80,7 @@ def test_a_cuda_form_is_equal_to_the_plain_operation(gpu, name, dtype, R, B, C, 
     plain = arguments(name, dtype, R, B, C, np.random.default_rng(seed))
     again = arguments(name, dtype, R, B, C, np.random.default_rng(seed))
     PLAIN[name](np, *plain)
-    copies = [
-        to_device(gpu, value) if isinstance(value, np.ndarray) else (value, None) for value in again
-    ]
+    copies = [copy_of(gpu, value) for value in again]
     gpu.operation(PLAIN[name])(*(value for value, _ in copies))
     names = list(inspect.signature(PLAIN[name]).parameters)[1:]
     for argument, expected, (_, memory) in zip(names, plain, copies, strict=True):
@@ -94,9 +99,9 @@ def test_the_cuda_gather_is_equal_to_the_plain_one(gpu, stored, dtype):
     rows = generator.integers(0, 50, 20)
     plain = np.empty((20, 700), dtype)
     room = plain if stored == dtype else np.empty((20, 700), stored)
-    NUMPY.gather(table, rows, dtype(1 / 255), room, plain)
+    NUMPY.gather(plain, table, rows, dtype(1 / 255), room)
     out = gpu.asarray(np.empty((20, 700), dtype))
-    gpu.gather(gpu.asarray(table), gpu.asarray(rows), dtype(1 / 255), None, out)
+    gpu.gather(out, gpu.asarray(table), gpu.asarray(rows), dtype(1 / 255), None)
     np.testing.assert_array_equal(gpu.to_numpy(out), plain)
 
 
@@ -124,7 +129,7 @@ def test_a_product_is_a_few_calls_that_copy_nothing(axes, sizes, transposed, sta
     x, y = matrix(stack, n, k, transposed == "x"), matrix(axes, k, m, transposed == "y")
     out, expected = gpu.asarray(np.zeros((A, S, n, m))), np.matmul(x, y)
     (x, _), (y, _) = (to_device(gpu, each) for each in (x, y))
-    launches = list(gpu.forms.product(x, y, out))
+    launches = list(gpu.forms.product(out, x, y))
     fused_gpu.run(launches)
     np.testing.assert_allclose(gpu.to_numpy(out), np.broadcast_to(expected, out.shape), atol=1e-12)
     assert gpu.cublas.calls == len(launches) == min(A, S)
@@ -134,7 +139,7 @@ def test_not_a_number_stays_visible(gpu):
     h, b = np.empty((1, 1, 1, 3), np.float32), np.array([[[[np.nan, -1.0, 2.0]]]], np.float32)
     x, W = np.zeros((1, 1, 1), np.float32), np.zeros((1, 1, 1, 3), np.float32)
     h, b, x, W = map(gpu.asarray, (h, b, x, W))
-    gpu.operation(PLAIN["dense_forward"])(x, W, b, h, True)
+    gpu.operation(PLAIN["dense_forward"])(h, x, W, b, True)
     h = gpu.to_numpy(h)
     assert np.isnan(h[0, 0, 0, 0])
     assert h[0, 0, 0, 1:].tolist() == [0, 2]

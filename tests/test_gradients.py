@@ -1,20 +1,22 @@
 """Every derivative that was written by hand, against differences and against 50 digits."""
 
+import inspect
 import math
+import re
 from functools import partial
 
 import mpmath
 import numpy as np
+import oracle
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from named_operations import PLAIN, arguments
 
 from nkd.layers import Dense
 from nkd.losses import (
-    REGRESSION_LOSSES,
-    Distillation,
-    RegressionDistillation,
-    WeightedRegression,
+    DistillationLoss,
+    RegressionDistillationLoss,
     cross_entropy,
     distillation,
     kl_divergence,
@@ -22,6 +24,11 @@ from nkd.losses import (
     split_divergence,
 )
 from nkd.network import MLP
+from nkd.weighted_regression import (
+    WEIGHINGS,
+    WeightedRegressionLoss,
+    weighted_squared_error_loss,
+)
 
 STEP = 1e-5
 REPLICAS = st.integers(1, 3)
@@ -115,7 +122,7 @@ def of_replicas(loss, z, y, z_teacher):
     """The value, constant included, and gradient of a class that trains, on its replica axis."""
     shape = z.shape
     z, y, z_teacher = (array.reshape(-1, *shape[-2:]) for array in (z, y, z_teacher))
-    t, constant = loss.blend(y, z_teacher)
+    t, constant = loss.target(y, z_teacher)
     value, dz = loss(z, t)
     return (value + constant.mean(axis=-1)).reshape(shape[:-2]), dz.reshape(shape)
 
@@ -126,8 +133,8 @@ def losses(backend, generator, shape, size, alpha, T):
     y, z_teacher = backend.asarray(y), backend.asarray(z_teacher)
     replicas = math.prod(shape[:-2])
     alphas, temperatures = generator.uniform(0, 1, replicas), generator.uniform(0.5, 20, replicas)
-    classes = Distillation(alphas, temperatures, replicas=replicas, backend=backend)
-    regression = RegressionDistillation(alphas, replicas=replicas, backend=backend)
+    classes = DistillationLoss(alphas, temperatures, replicas=replicas, backend=backend)
+    regression = RegressionDistillationLoss(alphas, replicas=replicas, backend=backend)
     return {
         "cross-entropy": partial(cross_entropy, y=y, backend=backend),
         "KL divergence": partial(kl_divergence, z_teacher=z_teacher, T=T, backend=backend),
@@ -135,8 +142,8 @@ def losses(backend, generator, shape, size, alpha, T):
         "distillation": partial(
             distillation, y=y, z_teacher=z_teacher, alpha=alpha, T=T, backend=backend
         ),
-        "Distillation": partial(of_replicas, classes, y=y, z_teacher=z_teacher),
-        "RegressionDistillation": partial(of_replicas, regression, y=y, z_teacher=z_teacher),
+        "DistillationLoss": partial(of_replicas, classes, y=y, z_teacher=z_teacher),
+        "RegressionDistillationLoss": partial(of_replicas, regression, y=y, z_teacher=z_teacher),
     }
 
 
@@ -163,13 +170,13 @@ def test_each_regression_loss_has_the_derivative_of_its_value(backend, R, B, O, 
     generator = np.random.default_rng(seed)
     y, s_teacher, s = generator.normal(0, 10.0**size, (3, R, B, O))
     s_teacher = y + (s_teacher - y) * generator.choice([0.0, 0.01, 1.0, 30.0], (R, B, 1))
-    names = generator.choice(list(REGRESSION_LOSSES), R)
+    names = generator.choice(list(WEIGHINGS), R)
     if "bounded" in names:  # no step goes over its bound, where the value jumps
         squares = [((each - y) ** 2).sum(axis=-1) for each in (s, s_teacher)]
         reach = 1e-4 * (1 + np.sqrt(squares[0]))
         assume((abs(squares[0] - squares[1]) > reach).all())
-    alphas, scales = generator.uniform(0, 1, R), generator.choice([1.0, 0.1, 5.0], R)
-    loss = WeightedRegression(alphas, names, scale=scales, replicas=R, backend=backend)
+    alphas = generator.uniform(0, 1, R)
+    loss = WeightedRegressionLoss(alphas, names, replicas=R, backend=backend)
     y, s_teacher = backend.asarray(y), backend.asarray(s_teacher)
 
     def value_and_gradient(at):
@@ -220,7 +227,7 @@ def test_a_network_with_its_loss_has_the_derivative_of_every_parameter(
     parameters += generator.normal(0, 0.3, parameters.shape)  # biases too
     x = backend.asarray(generator.normal(size=(*orders, B, sizes[0])))
     shape = (R, B, sizes[-1])
-    name = "Distillation" if soft else "RegressionDistillation"
+    name = "DistillationLoss" if soft else "RegressionDistillationLoss"
     loss = losses(backend, generator, shape, 3.0, 0.5, 2.0)[name]
 
     def run(at):
@@ -297,3 +304,40 @@ def test_values_and_gradients_are_right_in_50_digits_at_extreme_logits(
         exact_value, exact_dz = exact_distillation(z, y, z_teacher, alpha, T)
         assert abs(float(backend.to_numpy(value)) - exact_value) <= 1e-15 * 8 * size * max(1, T)
         assert abs(backend.to_numpy(dz) - exact_dz).max() <= 1e-12 * max(1, T)
+
+
+TEXTBOOK = {
+    "where": np.where,
+    "maximum": np.maximum,
+    "sqrt": np.sqrt,
+    "softmax": oracle.softmax,
+    "lse": lambda z: np.log(np.exp(z).sum(axis=-1, keepdims=True)),
+    "dot": lambda t, z: (t * z).sum(axis=-1, keepdims=True),
+    "mean": lambda column: column[..., 0].mean(axis=-1),
+}
+FIRST_INPUT = {"dense_forward": "x", "dense_backward": "dh", "distillation_loss": "z"} | {
+    "squared_error_loss": "s", "weighted_squared_error_loss": "s", "adam_update": "g"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIRST_INPUT)
+@settings(max_examples=20)
+@given(st.integers(1, 3), st.integers(1, 6), st.integers(1, 5), SEEDS)
+def test_the_textbook_form_in_a_docstring_computes_what_the_operation_computes(name, R, B, C, seed):
+    operation = PLAIN.get(name, weighted_squared_error_loss)
+    lines = re.findall(r"^    (\S.*)$", inspect.getdoc(operation), re.MULTILINE)
+    given = arguments(name, np.float64, R, B, C, np.random.default_rng(seed))
+    names = list(inspect.signature(operation).parameters)[1:]
+    in_place = dict(zip(names, given, strict=True))
+    outputs = names[: names.index(FIRST_INPUT[name])]
+    textbook = TEXTBOOK | {"B": B, "O": C}
+    for key, value in in_place.items():
+        textbook[key] = value.copy() if isinstance(value, np.ndarray) else value
+    if name == "weighted_squared_error_loss":
+        t = textbook["t"]
+        textbook |= {"t": t[..., :C], "v": t[..., C : C + 1], "c": t[..., C + 1 :]}
+    exec("\n".join(lines), textbook)
+    operation(np, *given)
+    for key in outputs:
+        if in_place[key] is not None:  # no dx is wanted in a first layer
+            np.testing.assert_allclose(in_place[key], textbook[key], rtol=1e-9, atol=1e-9)

@@ -13,9 +13,8 @@ from nkd.memory import bytes_of_training
 ROWS = 4000
 
 
-def measured(problem, sizes, runs, batch_size, dtype):
+def measured(problem, sizes, runs, settings, dtype):
     """The peak of a whole training, from its making to its last metric."""
-    settings = Settings(epochs=2, batch_size=batch_size, learning_rate=0.001)
     tracemalloc.start()
     try:
         Training(problem, sizes, runs, settings, dtype=dtype).run()
@@ -25,36 +24,29 @@ def measured(problem, sizes, runs, batch_size, dtype):
 
 
 @pytest.mark.parametrize(
-    ("kind", "hidden", "batch_size", "dtype", "shared"),
+    ("kind", "hidden", "batch_size", "dtype", "shared", "loss", "outputs"),
     [
-        ("classification", (40, 30), 64, np.float32, True),
-        ("classification", (40, 30), 2000, np.float64, False),
-        ("classification", (500, 300), 500, np.float32, True),
-        ("regression", (50, 20), 64, np.float32, True),
-        ("regression", (), 32, np.float64, False),
+        ("classification", (40, 30), 64, np.float32, True, "blend", 8),
+        ("classification", (40, 30), 2000, np.float64, False, "blend", 8),
+        ("classification", (500, 300), 500, np.float32, True, "blend", 8),
+        ("regression", (50, 20), 64, np.float32, True, "blend", 8),
+        ("regression", (), 32, np.float64, False, "blend", 8),
+        ("regression", (8, 4), 2000, np.float64, True, "bounded", 1),
     ],
 )
-def test_a_training_takes_what_was_predicted(kind, hidden, batch_size, dtype, shared):
-    inputs, outputs = 60, 8
+def test_a_training_takes_what_was_predicted(
+    kind, hidden, batch_size, dtype, shared, loss, outputs
+):
+    inputs = 60
     if kind == "classification":
         data = classification_data(ROWS, inputs, outputs)
     else:
         data = regression_data(ROWS, inputs, outputs)
     problem = (Classification if kind == "classification" else Regression)(data)
     sizes, seeds = (inputs, *hidden, outputs), range(3)
-    runs = nkd.pairs(seeds, 0.5, teacher_outputs(ROWS, outputs), 2.0)
+    runs = nkd.pairs(seeds, 0.5, teacher_outputs(ROWS, outputs), 2.0, loss)
     runs = runs if shared else runs[::-1][1:]
-    predicted = bytes_of_training(
-        sizes,
-        len(runs),
-        arms=2,
-        sharing=2 if shared else 1,
-        batch_size=batch_size,
-        rows=ROWS,
-        test_rows=9,
-        stored_itemsize=data.x_train.itemsize,
-        classes=kind == "classification",
-        dtype=dtype,
-    )
-    taken = measured(problem, sizes, runs, batch_size, dtype)
+    settings = Settings(epochs=2, batch_size=batch_size, learning_rate=0.001)
+    predicted = bytes_of_training(problem, sizes, runs, settings, dtype=dtype)
+    taken = measured(problem, sizes, runs, settings, dtype)
     assert 0.99 * taken <= predicted <= 1.05 * taken

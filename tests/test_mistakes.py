@@ -38,11 +38,16 @@ MISTAKES = {
     "α below 0": lambda backend: Run(0, alpha=-0.5),
     "T of 0": lambda backend: Run(0, temperature=0.0),
     "T beyond float32": lambda backend: Run(0, temperature=1e25),
-    "a loss that there is not": lambda backend: Run(0, loss="fitted"),
+    "a loss that there is not": lambda backend: train(
+        runs=[Run(0, loss="fitted")], backend=backend
+    ),
+    "a parameter that the loss has not": lambda backend: train(
+        runs=[Run(0, parameters={"beta": 2.0})], backend=backend
+    ),
     "a loss for regression with classes": lambda backend: train(
         runs=[Run(0, loss="bounded")], backend=backend
     ),
-    "a loss times 0": lambda backend: Run(0, loss_scale=0.0),
+    "a learning rate times 0": lambda backend: Run(0, learning_rate_factor=0.0),
     "no rows in a batch": lambda backend: Settings(1, 0, 0.1),
     "no epoch": lambda backend: Settings(0, 1, 0.1),
     "no run": lambda backend: train(runs=(), backend=backend),

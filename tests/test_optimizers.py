@@ -5,7 +5,7 @@ import oracle
 import pytest
 from conftest import relative_difference
 
-from nkd.optimizers import PIECE, Adam, adam_update
+from nkd.optimizers import PIECE, SGD, Adam, adam_update
 
 SHAPES = [(4, 3), (3,), (3, 2), (2,)]
 SIZES = [1e3, 1e-3, 1.0, 1e-10]  # of the tensors' gradients; Adam's ε is 1e-8
@@ -63,7 +63,7 @@ def trajectory(networks, dtype, backend, factors=None):
     changes = []
     for step, lists in enumerate(zip(*map(gradients_of, networks), strict=True)):
         gradients[:] = backend.asarray(flat(lists), dtype)
-        adam.step(RATES[step] if factors is None else RATES[step] * backend.asarray(factors))
+        adam.update(RATES[step] if factors is None else RATES[step] * backend.asarray(factors))
         moved = backend.to_numpy(parameters).astype(np.float64) - start.astype(dtype)
         changes.append([split(row) for row in moved])
     assert adam.t == STEPS
@@ -128,7 +128,7 @@ def test_each_network_has_its_own_learning_rate(backend):
 def test_the_first_step_of_adam_is_the_learning_rate_against_the_gradient(backend):
     w = backend.xp.zeros((1, 4))
     g = backend.asarray([[1e-3, -7.0, 1e6, 0.0]])
-    Adam(w, g, backend=backend).step(0.01)
+    Adam(w, g, backend=backend).update(0.01)
     assert np.allclose(backend.to_numpy(w), [[-0.01, 0.01, -0.01, 0.0]], rtol=1.1e-5, atol=0)
 
 
@@ -139,7 +139,7 @@ def test_moments_that_decay_to_nothing_are_flushed(backend):
     smallest, where = np.finfo(np.float32).tiny, []
     for step in range(2000):
         g[:] = 1e-3 if step == 0 else 0
-        adam.step(0.01)
+        adam.update(0.01)
         m = abs(float(backend.to_numpy(adam.m)[0, 0]))
         assert m == 0 or m >= smallest
         where.append(float(backend.to_numpy(w)[0, 0]))
@@ -154,6 +154,31 @@ def test_an_update_in_pieces_is_the_update_of_each_number(R, P):
     v, rate = v**2, generator.uniform(0.01, 0.1, (R, 1))
     new_m, new_v = 0.9 * m + g, 0.999 * v + g**2
     expected = w - rate * new_m / (np.sqrt(new_v) + 1e-3)
-    adam_update(np, w, g, m, v, 0.9, 0.999, rate, 1e-3, np.empty_like(w))
+    adam_update(np, w, m, v, g, 0.9, 0.999, rate, 1e-3, np.empty_like(w))
     for actual, values in ((m, new_m), (v, new_v), (w, expected)):
         np.testing.assert_allclose(actual, values, rtol=1e-13, atol=1e-13)
+
+
+def descent(optimizer, rate, factor, backend, steps=12, **options):
+    """The parameters after some steps on gradients that are multiplied with a factor."""
+    start, *gradients = np.random.default_rng(0).normal(size=(steps + 1, 2, 7))
+    w, g = backend.asarray(start.copy()), backend.asarray(np.empty_like(start))
+    optimizer = optimizer(w, g, backend=backend, **options)
+    for gradient in gradients:
+        g[:] = backend.asarray(factor * gradient)
+        optimizer.update(rate)
+    return backend.to_numpy(w)
+
+
+def test_under_adam_a_factor_on_the_gradients_changes_nothing_beyond_epsilon(backend):
+    one, seven = (descent(Adam, 0.01, factor, backend) for factor in (1, 7))
+    assert relative_difference(seven, one) < 1e-7
+    assert not np.array_equal(seven, one)
+    one, seven = (descent(Adam, 0.01, factor, backend, epsilon=1e-30) for factor in (1, 7))
+    assert relative_difference(seven, one) < 1e-13
+
+
+def test_under_gradient_descent_a_factor_on_the_gradients_is_one_on_the_learning_rate(backend):
+    seven, faster = descent(SGD, 0.01, 7, backend), descent(SGD, 0.07, 1, backend)
+    assert relative_difference(seven, faster) < 1e-14
+    assert relative_difference(seven, descent(SGD, 0.01, 1, backend)) > 0.1

@@ -21,7 +21,7 @@ from nkd import (
     pairs,
 )
 from nkd.layers import Dropout
-from nkd.losses import Distillation, one_hot
+from nkd.losses import DistillationLoss, one_hot
 from nkd.random_streams import Purpose, random_stream
 from nkd.tables import ShiftedImages
 from nkd.training import Step
@@ -57,7 +57,7 @@ def test_a_network_has_its_derivatives_under_the_masks_of_dropout(backend, axes,
     parameters = backend.to_numpy(network.parameters).copy()
     parameters += generator.normal(0, 0.3, parameters.shape)
     x = backend.asarray(generator.normal(size=(orders, B, SIZES[0])))
-    loss = Distillation(replicas=R, backend=backend)
+    loss = DistillationLoss(replicas=R, backend=backend)
     y = backend.asarray(one_hot(generator.integers(0, 4, (R, B)), 4))
     active = []
 

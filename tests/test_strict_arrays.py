@@ -27,7 +27,7 @@ from nkd import (
     metrics,
 )
 from nkd.backend import Backend, CupyBackend
-from nkd.losses import REGRESSION_LOSSES, WeightedRegression
+from nkd.weighted_regression import WEIGHINGS, WeightedRegressionLoss
 
 try:
     import cupy
@@ -171,13 +171,14 @@ class StrictNamespace:
 class StrictBackend(CupyBackend):
     """CuPy's backend on strict arrays, with the plain operations: kernels need real memory."""
 
-    operation, gather = Backend.operation, Backend.gather
+    operation = Backend.operation
 
     def __init__(self):
         self.xp = StrictNamespace()
 
-    def take(self, table, rows, out):
-        self.xp.take(table, rows, axis=0, out=out)  # CuPy's has no mode
+    def gather(self, out, table, rows, scale, work):
+        self.xp.take(table, rows, axis=0, out=work)  # CuPy's has no mode
+        self.convert(out, work, scale)
 
 
 def problems():
@@ -193,8 +194,8 @@ def problems():
             name = f"{type(problem).__name__}, {'shared' if shared else 'own'} batches"
             cases.append(pytest.param(problem, sizes, runs, id=name))
             other = {"loss": "bounded"} if outputs == 2 else {}
-            other = nkd.Run(1, 0.7, 3.0, teacher[outputs], loss_scale=3.0, **other)
-            name = f"{type(problem).__name__}, {'weighted' if outputs == 2 else 'scaled'}"
+            other = nkd.Run(1, 0.7, 3.0, teacher[outputs], learning_rate_factor=3.0, **other)
+            name = f"{type(problem).__name__}, {'weighted' if outputs == 2 else 'faster'}"
             if shared:
                 cases.append(pytest.param(problem, sizes, [*runs, other], id=name))
     return cases
@@ -270,13 +271,13 @@ def test_the_installed_cupy_has_every_name_that_training_uses(problem, sizes, ru
     assert [name for name in sorted(StrictArray.called) if not hasattr(cupy.ndarray, name)] == []
 
 
-@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+@pytest.mark.parametrize("name", WEIGHINGS)
 def test_weighing_rows_runs_on_strict_arrays_and_equals_numpy(name):
     y, s_teacher = np.random.default_rng(0).normal(size=(2, 3, 7, 2))
     results = []
     for backend in (StrictBackend(), Backend()):
-        loss = WeightedRegression([0.2, 0.5, 1.0], name, replicas=3, backend=backend)
-        results.append(loss.blend(backend.asarray(y), backend.asarray(s_teacher)))
+        loss = WeightedRegressionLoss([0.2, 0.5, 1.0], name, replicas=3, backend=backend)
+        results.append(loss.target(backend.asarray(y), backend.asarray(s_teacher)))
     for actual, expected in zip(*results, strict=True):
         np.testing.assert_array_equal(StrictBackend().to_numpy(actual), expected)
 
@@ -351,8 +352,8 @@ def test_what_cupy_lacks_is_refused(mistake):
     [
         (metrics, "errors", lambda z, y: np.asarray(z).argmax(axis=-1)),
         (metrics, "errors", lambda z, y: float((z.argmax(axis=-1) != y).sum())),
-        (layers, "dense_forward", lambda xp, x, W, b, h, relu: np.matmul(x, W, out=h)),
-        (StrictBackend, "take", Backend.take),
+        (layers, "dense_forward", lambda xp, h, x, W, b, relu: np.matmul(x, W, out=h)),
+        (StrictBackend, "gather", Backend.gather),
     ],
     ids=["asarray", "float", "operation", "mode"],
 )

@@ -20,13 +20,10 @@ from nkd import (
     Run,
     Settings,
     Training,
-    losses,
+    weighted_regression,
 )
 from nkd.losses import (
-    REGRESSION_LOSSES,
-    Distillation,
-    RegressionDistillation,
-    WeightedRegression,
+    RegressionDistillationLoss,
     cross_entropy,
     distillation,
     kl_divergence,
@@ -34,7 +31,7 @@ from nkd.losses import (
     softmax,
     split_divergence,
 )
-from nkd.training import Step
+from nkd.weighted_regression import WEIGHINGS, WeightedRegressionLoss
 
 TEMPERATURES = st.floats(0.5, 20.0)
 ALPHAS = st.floats(0.0, 1.0)
@@ -144,8 +141,8 @@ def test_the_blended_regression_loss_is_the_weighted_sum_of_two_squared_errors(
 ):
     s, y, s_teacher = map(backend.asarray, problem)
     axes, (B, O) = s.shape[:-2], s.shape[-2:]
-    loss = RegressionDistillation(alpha, replicas=math.prod(axes), backend=backend)
-    t, constant = loss.blend(y.reshape(-1, B, O), s_teacher.reshape(-1, B, O))
+    loss = RegressionDistillationLoss(alpha, replicas=math.prod(axes), backend=backend)
+    t, constant = loss.target(y.reshape(-1, B, O), s_teacher.reshape(-1, B, O))
     value, ds = loss(s.reshape(-1, B, O), t)
     value, ds = (value + constant.mean(axis=-1)).reshape(axes), ds.reshape(s.shape)
     value, ds = host(backend, (value, ds))
@@ -165,12 +162,12 @@ def regressions(draw):
     return s, y, y + error * generator.choice([0.01, 1.0, 30.0], (*shape[:2], 1))
 
 
-def weighted(backend, name, s, y, s_teacher, alpha, scale=1.0):
-    """Value, constant included, and gradient of `WeightedRegression`, on the host."""
-    loss = WeightedRegression(alpha, name, scale=scale, replicas=len(s), backend=backend)
+def weighted(backend, name, s, y, s_teacher, alpha):
+    """Value, constant included, and gradient of `WeightedRegressionLoss`, on the host."""
+    loss = WeightedRegressionLoss(alpha, name, replicas=len(s), backend=backend)
     if s_teacher is not None:
         s_teacher = backend.asarray(s_teacher)
-    t, constant = loss.blend(backend.asarray(y), s_teacher)
+    t, constant = loss.target(backend.asarray(y), s_teacher)
     value, ds = loss(backend.asarray(s), t)
     return host(backend, (value + constant.mean(axis=-1), ds))
 
@@ -186,7 +183,7 @@ def assert_same_loss(actual, expected):
         np.testing.assert_allclose(each, reference, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+@pytest.mark.parametrize("name", WEIGHINGS)
 @given(problem=regressions(), alpha=ALPHAS)
 def test_each_regression_loss_is_its_definition(backend, name, problem, alpha):
     s, y, s_teacher = problem
@@ -196,7 +193,7 @@ def test_each_regression_loss_is_its_definition(backend, name, problem, alpha):
         assert_same_loss((value[r], ds[r]), loss(s[r], range(s.shape[1])))
 
 
-@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+@pytest.mark.parametrize("name", WEIGHINGS)
 @given(problem=regressions(), alpha=ALPHAS)
 def test_with_a_perfect_teacher_every_regression_loss_is_the_hard_one(
     backend, name, problem, alpha
@@ -216,7 +213,7 @@ def test_the_bounded_loss_is_the_hard_one_at_a_large_margin_and_its_part_at_none
     part = (1 - alpha) * value, (1 - alpha) * ds
     assert_same_loss(weighted(backend, "bounded", s, y, far, alpha), part)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "MARGIN", 1e15)
+        patch.setattr(weighted_regression, "MARGIN", 1e15)
         assert_same_loss(weighted(backend, "bounded", s, y, far, alpha), (value, ds))
 
 
@@ -252,38 +249,13 @@ def test_rejection_is_the_blend_but_for_the_labels_of_outliers(backend, problem,
 def test_the_blend_among_other_regression_losses_has_the_same_gradient_to_the_bit(problem, alpha):
     for dtype in (np.float32, np.float64):
         gradients = []
-        for kind in (RegressionDistillation, WeightedRegression):
+        for kind in (RegressionDistillationLoss, WeightedRegressionLoss):
             s, y, s_teacher = (np.asarray(each, dtype) for each in problem)
             loss = kind(alpha, replicas=len(s), dtype=dtype)
-            t, _ = loss.blend(y, s_teacher)
+            t, _ = loss.target(y, s_teacher)
             assert t.dtype == dtype
             gradients.append(loss(s, t)[1])
         np.testing.assert_array_equal(*gradients)
-
-
-@pytest.mark.parametrize("name", ["classes", *REGRESSION_LOSSES])
-@given(problem=regressions(), alpha=ALPHAS, scale=st.floats(1e-3, 1e3))
-def test_the_scale_of_a_loss_is_a_factor_on_its_value_and_gradient(
-    backend, name, problem, alpha, scale
-):
-    s, y, s_teacher = problem
-
-    def loss(scale):
-        if name != "classes":
-            return weighted(backend, name, s, y, s_teacher, alpha, scale)
-        kind = Distillation(alpha, 2.0, scale=scale, replicas=len(s), backend=backend)
-        rows = backend.asarray(oracle.softmax(y))
-        t, constant = kind.blend(rows, backend.asarray(s_teacher))
-        value, dz = kind(backend.asarray(s), t)
-        return host(backend, (value + constant.mean(axis=-1), dz))
-
-    expected = [scale * each for each in loss(np.ones(len(s)))]
-    scales = np.full(len(s), scale)
-    scales[0] = 1.0  # each replica has its own
-    actual = loss(scales)
-    np.testing.assert_allclose(actual[0][1:], expected[0][1:], rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(actual[1][1:], expected[1][1:], rtol=1e-10, atol=1e-12)
-    assert_same_loss([each[:1] * scale for each in actual], [each[:1] for each in expected])
 
 
 @given(problems(), TEMPERATURES, st.integers(0, 10**6))
@@ -393,52 +365,18 @@ def test_distillation_changes_no_byte_of_the_teacher(backend, kind):
     assert student.history[-1].objective != pytest.approx(student.history[0].objective)
 
 
-def scaled_runs(kind, backend, scales, rate, optimizer=None):
-    """The parameters after training runs of these loss scales, and the training."""
-    if kind == "classification":
-        problem, sizes, teacher = Classification(classification_data()), (6, 7, 4), (22, 4)
-    else:
-        problem, sizes, teacher = Regression(regression_data()), (5, 7, 2), (22, 2)
-    targets = teacher_outputs(*teacher)
-    runs = [Run(1, 0.5, 2.0, targets, loss_scale=scale) for scale in scales]
-    settings = Settings(epochs=4, batch_size=8, learning_rate=rate, schedule="constant")
-    training = Training(problem, sizes, runs, settings, dtype=np.float64, backend=backend)
-    if optimizer:
-        optimizer(training)
-    training.run()
-    return [training.network.tensors(replica) for replica in range(len(runs))]
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_factor_on_the_learning_rate_of_a_run_is_one_on_that_of_its_training(backend, optimizer):
+    problem, targets = Classification(classification_data()), teacher_outputs()
 
+    def train(rate, factors):
+        runs = [Run(1, 0.5, 2.0, targets, learning_rate_factor=factor) for factor in factors]
+        settings = Settings(epochs=4, batch_size=8, learning_rate=rate, optimizer=optimizer)
+        options = {"dtype": np.float64, "backend": backend}
+        training = Training(problem, (6, 7, 4), runs, settings, **options).run()
+        return [training.network.tensors(replica) for replica in range(len(runs))]
 
-@pytest.mark.parametrize("kind", ["classification", "regression"])
-def test_under_adam_the_scale_of_a_loss_changes_nothing_beyond_epsilon(backend, kind):
-    def nearly_no_epsilon(training):
-        training.optimizer.epsilon = 1e-30
-
-    one, seven = scaled_runs(kind, backend, (1, 7), 0.01)
-    assert_same_tensors(seven, one, 1e-4)  # ε/√v̂ of each step
-    assert not np.array_equal(seven["dense1.W"], one["dense1.W"])
-    one, seven = scaled_runs(kind, backend, (1, 7), 0.01, nearly_no_epsilon)
-    assert_same_tensors(seven, one, 1e-10)
-
-
-class PlainDescent:
-    """w ← w − η·g, and nothing else."""
-
-    def __init__(self, network):
-        self.network = network
-
-    def step(self, rate):
-        self.network.parameters -= rate * self.network.gradients
-
-
-@pytest.mark.parametrize("kind", ["classification", "regression"])
-def test_under_gradient_descent_the_scale_of_a_loss_scales_the_learning_rate(backend, kind):
-    def descend(training):
-        optimizer = PlainDescent(training.network)
-        parts = training.network, training.loss, optimizer, training.train_inputs, training.targets
-        training.step = Step(*parts)
-
-    one, seven = scaled_runs(kind, backend, (1, 7), 0.01, descend)
-    (faster,) = scaled_runs(kind, backend, (1,), 0.07, descend)
-    assert_same_tensors(seven, faster, 1e-12)
+    one, seven = train(0.01, (1, 7))
+    assert_same_tensors(one, *train(0.01, (1,)), 1e-11)
+    assert_same_tensors(seven, *train(0.07, (1,)), 1e-11)
     assert not np.allclose(seven["dense1.W"], one["dense1.W"])

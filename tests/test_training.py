@@ -28,10 +28,10 @@ from nkd import (
     pairs,
 )
 from nkd.controls import GradientNorms
-from nkd.losses import REGRESSION_LOSSES
 from nkd.random_streams import Purpose, random_stream
 from nkd.tables import Table, batch_orders
 from nkd.training import Step, learning_rates
+from nkd.weighted_regression import WEIGHINGS
 
 ROWS, BATCH = 22, 5  # five steps per epoch, the last with two rows
 SETTINGS = Settings(epochs=2, batch_size=BATCH, learning_rate=0.03)
@@ -105,14 +105,14 @@ def test_ten_steps_are_the_textbooks_ten_steps(backend, kind, dtype, tolerance, 
 
 
 def runs_of_each_loss(teacher, other):
-    """Regression runs of all losses, some scaled, of two teachers, and a Person."""
+    """Regression runs of all losses, some with faster steps, of two teachers, and a Person."""
     return [
-        *(Run(3, 0.6, targets=teacher, loss=loss) for loss in REGRESSION_LOSSES),
-        Run(3, 0.3, targets=other, loss="bounded", loss_scale=7.0),
+        *(Run(3, 0.6, targets=teacher, loss=loss) for loss in WEIGHINGS),
+        Run(3, 0.3, targets=other, loss="bounded", learning_rate_factor=7.0),
         Run(4, 1.0, targets=other, loss="attentive"),
-        Run(4, 0.6, targets=other, loss="rejected", loss_scale=0.2),
+        Run(4, 0.6, targets=other, loss="rejected", learning_rate_factor=0.2),
         Run(4),
-        Run(4, loss_scale=5.0),
+        Run(4, learning_rate_factor=5.0),
     ]
 
 
@@ -135,13 +135,9 @@ def test_one_list_of_runs_trains_each_regression_loss_as_its_definition_says(
         s_teacher = y if run.targets is None else run.targets
         loss = oracle.regression_loss(run.loss, y, s_teacher, run.alpha)
 
-        def scaled(s, rows, loss=loss, run=run):
-            return tuple(run.loss_scale * part for part in loss(s, rows))
-
         start = [tensor.astype(np.float64) for tensor in initial[replica].values()]
-        trained, objectives = oracle.train(
-            start, problem.data.x_train, scaled, orders, BATCH, rates
-        )
+        own = [run.learning_rate_factor * rate for rate in rates]
+        trained, objectives = oracle.train(start, problem.data.x_train, loss, orders, BATCH, own)
         expected = dict(zip(initial[replica], trained, strict=True))
         assert_same_tensors(training.network.tensors(replica), expected, tolerance)
         measured = [epoch.objective[replica] for epoch in training.history]
@@ -162,12 +158,12 @@ def test_each_of_many_losses_is_the_run_on_its_own(backend):
 
 def test_the_mean_gradient_norm_is_that_of_the_gradients_that_each_step_took(backend):
     problem, sizes, teachers = problem_of("regression")
-    runs = [Run(1, 0.6, targets=teachers[0]), Run(1), Run(1, loss_scale=7.0)]
+    runs = [Run(1, 0.6, targets=teachers[0]), Run(1)]
     settings = Settings(1, BATCH, 1e-300, "constant")  # so that all gradients are of one network
     options = {"dtype": np.float64, "backend": backend}
-    training = Training(problem, sizes, runs, settings, **options)
-    initial = [list(training.network.tensors(replica).values()) for replica in range(3)]
-    norms = GradientNorms(training)
+    norms = GradientNorms()
+    training = Training(problem, sizes, runs, settings, on_gradients=norms, **options)
+    initial = [list(training.network.tensors(replica).values()) for replica in range(2)]
     training.run()
     (order,) = batch_orders([1], ROWS, 1)
     for replica, run in enumerate(runs):
@@ -178,7 +174,7 @@ def test_the_mean_gradient_norm_is_that_of_the_gradients_that_each_step_took(bac
             rows = order[0, start : start + BATCH]
             activations = oracle.forward(initial[replica], problem.data.x_train[rows])
             _, ds = loss(activations[-1], rows)
-            gradients = oracle.backward(initial[replica], activations, run.loss_scale * ds)
+            gradients = oracle.backward(initial[replica], activations, ds)
             expected.append(math.sqrt(sum((each**2).sum() for each in gradients)))
         assert norms.mean()[replica] == pytest.approx(np.mean(expected), rel=1e-10)
 
