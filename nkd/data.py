@@ -1,9 +1,11 @@
-"""The data sets: MNIST, California Housing, their embedded stand-ins; splitting, ordering.
+"""The data sets: MNIST, California Housing, their embedded stand-ins, tables of one's own; splits.
 
 Real data come from a folder that the user names (`data_dir`, or the environment variable
 NKD_DATA_DIR), else from the user's cache, else from their standard loaders, and are verified by
 SHA-256 wherever they come from. Nothing in a named folder is ever unpickled. Only "auto" without
 a named folder may end with an embedded stand-in, and then `Dataset.notice` says so.
+
+`SOURCES` lists the data sets that can be asked for by name; `from_table` makes one of any table.
 """
 
 import gzip
@@ -60,19 +62,19 @@ class Dataset:
     """Training and test rows of one problem, as they are stored.
 
     Attributes:
-        name: "mnist", "digits", "california" or "friedman".
+        name: Its name in `SOURCES`, or any other.
         title: The name for people.
-        x_train: (N, I); uint8 pixels (classification) or float32 standardised features
-            (regression).
-        y_train: (N,) int64 labels, or (N, 1) float32 targets in units of `unit`.
+        x_train: (N, I); uint8 pixels, or float32 standardised features.
+        y_train: (N,) int64 labels, or (N, O) float32 targets in units of `unit`.
         x_test: (M, I), like `x_train`.
-        y_test: (M,) or (M, 1), like `y_train`.
+        y_test: (M,) or (M, O), like `y_train`.
         input_scale: What a stored input is multiplied with to give the network's input.
-        feature_mean: (I,) float64 means of the training rows; None for classification.
-        feature_deviation: (I,) float64 standard deviations of the training rows; None for
-            classification.
+        image_shape: Height and width, if each row is an image of grey values; else None.
+        feature_mean: (I,) float64 means of the training rows; None if not standardised.
+        feature_deviation: (I,) float64 standard deviations of the training rows, likewise.
         unit: Unit of the targets; "" if they have none.
         noise_floor: The RMSE on fresh rows that no model can beat, where it is known.
+        stand_in: Whether these are embedded data in place of real ones.
         notice: One line to show to the user if a stand-in was taken unasked; "" otherwise.
     """
 
@@ -83,16 +85,64 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     input_scale: float = 1.0
+    image_shape: tuple[int, int] | None = None
     feature_mean: np.ndarray | None = None
     feature_deviation: np.ndarray | None = None
     unit: str = ""
     noise_floor: float | None = None
+    stand_in: bool = False
     notice: str = ""
 
-    @property
-    def stand_in(self) -> bool:
-        """Whether these are embedded data in place of the real ones."""
-        return self.name in ("digits", "friedman")
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from that can be asked for by name.
+
+    Args:
+        task: "classification" or "regression".
+        load: Loads it, from the folder that the user names if any.
+        stand_in: The name of what "auto" takes where this one cannot be had.
+    """
+
+    task: str
+    load: Callable[[Path | None], Dataset]
+    stand_in: str = ""
+
+
+def names_of(task: str) -> list[str]:
+    """The data sets of that task that can be asked for; "auto" takes the first."""
+    return [name for name, source in SOURCES.items() if source.task == task]
+
+
+def load(task: str, dataset: str = "auto", data_dir: Path | str | None = None) -> Dataset:
+    """The data set of that name in `SOURCES`.
+
+    Args:
+        task: "classification" or "regression".
+        dataset: Its name; "auto" takes the first of the task, or its stand-in with a notice if it
+            cannot be had and no folder was named.
+        data_dir: Folder that holds its files; NKD_DATA_DIR if None.
+
+    Raises:
+        UserError: There is none of that name, or the data are missing, damaged or out of reach.
+    """
+    known = names_of(task)
+    if dataset not in ("auto", *known):
+        raise UserError(
+            f"there is no data set {dataset!r} for {task}: ask for 'auto' or "
+            + " or ".join(map(repr, known))
+        )
+    named = data_dir if data_dir is not None else os.environ.get("NKD_DATA_DIR") or None
+    folder = None if named is None else Path(os.path.expanduser(named))
+    source = SOURCES[known[0] if dataset == "auto" else dataset]
+    try:
+        return source.load(folder)
+    except UserError as error:
+        if dataset != "auto" or folder is not None or not source.stand_in:
+            raise
+        substitute = SOURCES[source.stand_in].load(None)
+        notice = f"NOT THE REAL DATA: {error}. Until then every number is of {substitute.title}."
+        return replace(substitute, notice=notice)
 
 
 def load_classification(
@@ -108,9 +158,7 @@ def load_classification(
     Raises:
         UserError: The data asked for are missing, damaged or out of reach.
     """
-    if dataset == "digits":
-        return _digits()
-    return _load_real(dataset, data_dir, "mnist", _read_mnist, _fetch_mnist, _digits)
+    return load("classification", dataset, data_dir)
 
 
 def load_regression(
@@ -126,11 +174,51 @@ def load_regression(
     Raises:
         UserError: The data asked for are missing, damaged or out of reach.
     """
-    if dataset == "friedman":
-        return _friedman()
-    return _load_real(
-        dataset, data_dir, "california", _read_california, _fetch_california, _friedman
-    )
+    return load("regression", dataset, data_dir)
+
+
+def from_table(
+    name: str,
+    title: str,
+    features: np.ndarray,
+    targets: np.ndarray,
+    *,
+    unit: str = "",
+    noise_floor: float | None = None,
+    stand_in: bool = False,
+) -> Dataset:
+    """A data set made of a table: a fifth of its rows, at random, are held out as test rows.
+
+    The features are standardised with the statistics of the training rows.
+
+    Args:
+        features: (N, I) numbers.
+        targets: (N,) integers are labels 0 … C−1; real numbers (N,) or (N, O) are the targets of
+            a regression.
+        unit, noise_floor, stand_in: See `Dataset`.
+
+    Raises:
+        UserError: The two do not fit together, or a number is not finite.
+    """
+    features, targets = np.asarray(features), np.asarray(targets)
+    if features.ndim != 2 or targets.ndim not in (1, 2) or len(features) != len(targets):
+        raise UserError(
+            f"data set {name!r}: features {features.shape} and targets {targets.shape} do not fit; "
+            "give (N, I) numbers and N targets"
+        )
+    labels = targets.dtype.kind in "iu"
+    if labels and (targets.ndim > 1 or targets.min() < 0):
+        raise UserError(f"data set {name!r}: labels must be one integer per row, from 0 on")
+    if not (np.isfinite(features).all() and np.isfinite(targets).all()):
+        raise UserError(f"data set {name!r}: a number is not finite; leave such rows out")
+    y = targets.astype(np.int64 if labels else np.float32)
+    y = y if labels or y.ndim > 1 else y[:, np.newaxis]
+    training, test = _random_split(len(features), TEST_FRACTION)
+    unscaled = Dataset(
+        name, title, features[training], y[training], features[test], y[test],
+        unit=unit, noise_floor=noise_floor, stand_in=stand_in,
+    )  # fmt: skip
+    return _with_standardised(unscaled, features[training], features[test])
 
 
 def validation_split(dataset: Dataset, fraction: float = 1 / 6) -> Dataset:
@@ -248,30 +336,6 @@ def source_answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
     return answered.is_set()
 
 
-def _load_real(
-    dataset: str,
-    data_dir: Path | str | None,
-    name: str,
-    read: Callable[[Path], Dataset],
-    fetch: Callable[[], Dataset],
-    stand_in: Callable[[], Dataset],
-) -> Dataset:
-    """Read the data from the named folder, else fetch them; "auto" may fall back if not named."""
-    if dataset not in ("auto", name):
-        raise UserError(f"there is no data set {dataset!r} here: ask for 'auto' or {name!r}")
-    folder = data_dir if data_dir is not None else os.environ.get("NKD_DATA_DIR") or None
-    if folder is not None:
-        return read(Path(os.path.expanduser(folder)))
-    try:
-        return fetch()
-    except UserError as error:
-        if dataset == name:
-            raise
-        substitute = stand_in()
-        notice = f"NOT THE REAL DATA: {error}. Until then every number is of {substitute.title}."
-        return replace(substitute, notice=notice)
-
-
 def _read_mnist(folder: Path) -> Dataset:
     _require_files(folder, MNIST_SHA256)
     for name, digest in MNIST_SHA256.items():
@@ -282,7 +346,23 @@ def _read_mnist(folder: Path) -> Dataset:
             )
     x_train, y_train = _read_digit_images(folder, "train", 60_000)
     x_test, y_test = _read_digit_images(folder, "t10k", 10_000)
-    return Dataset("mnist", "MNIST", x_train, y_train, x_test, y_test, input_scale=1 / 255)
+    return _images("mnist", "MNIST", x_train, y_train, x_test, y_test)
+
+
+def _images(
+    name: str,
+    title: str,
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    x_test: np.ndarray,
+    y_test: np.ndarray,
+    stand_in: bool = False,
+) -> Dataset:
+    """Images of 28 by 28 pixels."""
+    return Dataset(
+        name, title, x_train, y_train, x_test, y_test,
+        input_scale=1 / 255, image_shape=(28, 28), stand_in=stand_in,
+    )  # fmt: skip
 
 
 def _read_digit_images(folder: Path, part: str, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -403,7 +483,7 @@ def _download_california() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _california(features: np.ndarray, target: np.ndarray) -> Dataset:
-    return _regression("california", "California Housing", features, target, unit="$100,000")
+    return from_table("california", "California Housing", features, target, unit="$100,000")
 
 
 def _digits() -> Dataset:
@@ -419,7 +499,7 @@ def _digits() -> Dataset:
         pixels, labels, test_size=TEST_FRACTION, stratify=labels, random_state=SPLIT_SEED
     )
     title = "handwritten digits of scikit-learn (stand-in for MNIST)"
-    return Dataset("digits", title, x_train, y_train, x_test, y_test, input_scale=1 / 255)
+    return _images("digits", title, x_train, y_train, x_test, y_test, stand_in=True)
 
 
 def _friedman() -> Dataset:
@@ -434,18 +514,7 @@ def _friedman() -> Dataset:
         n_samples=CALIFORNIA_ROWS, n_features=8, noise=noise, random_state=SPLIT_SEED
     )
     title = "Friedman #1 (stand-in for California Housing)"
-    return replace(_regression("friedman", title, features, target), noise_floor=noise)
-
-
-def _regression(
-    name: str, title: str, features: np.ndarray, target: np.ndarray, unit: str = ""
-) -> Dataset:
-    """Split rows (N, I) and targets (N,) at random and standardise the features."""
-    training, test = _random_split(len(features), TEST_FRACTION)
-    y = target.astype(np.float32)[:, np.newaxis]
-    x_train, x_test = features[training], features[test]
-    unscaled = Dataset(name, title, x_train, y[training], x_test, y[test], unit=unit)
-    return _with_standardised(unscaled, x_train, x_test)
+    return from_table("friedman", title, features, target, noise_floor=noise, stand_in=True)
 
 
 def _with_standardised(dataset: Dataset, train: np.ndarray, test: np.ndarray) -> Dataset:
@@ -508,3 +577,18 @@ def _digest(table: np.ndarray) -> str:
 def _one_line(error: BaseException) -> str:
     """The first line of an error's message: foreign ones may go on with advice of their own."""
     return str(error).partition("\n")[0].rstrip(": ") or type(error).__name__
+
+
+SOURCES = {
+    "mnist": Source(
+        "classification", lambda folder: _read_mnist(folder) if folder else _fetch_mnist(), "digits"
+    ),
+    "digits": Source("classification", lambda folder: _digits()),
+    "california": Source(
+        "regression",
+        lambda folder: _read_california(folder) if folder else _fetch_california(),
+        "friedman",
+    ),
+    "friedman": Source("regression", lambda folder: _friedman()),
+}
+"""The data sets by name. To have one more, add it here: `--dataset` knows it then."""

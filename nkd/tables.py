@@ -1,6 +1,5 @@
 """Rows of data on the device: gathered batch by batch, moved, and in which order."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -106,7 +105,8 @@ class ShiftedImages(Table):
     (2·pixels + 1)² shifts equally likely; what moves in from outside is 0.
 
     Args:
-        values: square images as rows (N, side²).
+        values: images as rows (N, height·width).
+        shape: height and width of an image.
         seeds: of the shifts, one for each order, (S,).
         pixels: the largest shift, at least 1.
     """
@@ -114,6 +114,7 @@ class ShiftedImages(Table):
     def __init__(
         self,
         values: Array,
+        shape: tuple[int, int],
         seeds: Sequence[int],
         pixels: int,
         *,
@@ -122,14 +123,13 @@ class ShiftedImages(Table):
         backend: Backend = NUMPY,
     ) -> None:
         super().__init__(values, scale=scale, dtype=dtype, backend=backend)
-        xp, side = backend.xp, math.isqrt(self.columns)
-        if side**2 != self.columns:
-            raise UserError(f"jitter needs square images; these rows have {self.columns} numbers")
-        self.pixels, self.width = pixels, side + 2 * pixels
-        padded = xp.zeros((len(self), self.width, self.width), self.flat.dtype)
-        padded[:, pixels:-pixels, pixels:-pixels] = self.flat.reshape(-1, side, side)
+        xp, (height, width) = backend.xp, shape
+        self.pixels, self.width = pixels, width + 2 * pixels
+        self.size = (height + 2 * pixels) * self.width
+        padded = xp.zeros((len(self), height + 2 * pixels, self.width), self.flat.dtype)
+        padded[:, pixels:-pixels, pixels:-pixels] = self.flat.reshape(-1, height, width)
         self.padded = padded.reshape(-1)
-        self.window = (xp.arange(side)[:, None] * self.width + xp.arange(side)).reshape(-1)
+        self.window = (xp.arange(height)[:, None] * self.width + xp.arange(width)).reshape(-1)
         self.streams = [random_stream(seed, Purpose.JITTER) for seed in seeds]
 
     def gather(self, rows: Array) -> Array:
@@ -138,7 +138,7 @@ class ShiftedImages(Table):
         shifts = np.stack([stream.integers(-p, p + 1, (B, 2)) for stream in self.streams])
         # An image moved down and right is a window of the padded one that lies up and left.
         corner = (p - shifts) @ (self.width, 1)
-        start = rows * self.width**2 + self.backend.asarray(corner)
+        start = rows * self.size + self.backend.asarray(corner)
         return self.padded[start[..., None] + self.window] * self.scale
 
 

@@ -236,7 +236,9 @@ class Training:
         options["scale"] = data.input_scale
         self.test_inputs = Table(data.x_test, **options)
         if settings.jitter:
-            moved = self.order_seeds, settings.jitter
+            if data.image_shape is None:
+                raise UserError(f"jitter {settings.jitter} moves images; {data.title} has none")
+            moved = data.image_shape, self.order_seeds, settings.jitter
             self.train_inputs: Table = ShiftedImages(data.x_train, *moved, **options)
         else:
             self.train_inputs = Table(data.x_train, **options)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.datasets import load_wine
 
 from nkd import data
 from nkd.errors import UserError
@@ -415,3 +416,45 @@ def test_a_truncated_real_file_is_refused_by_name(tmp_path):
     (tmp_path / name).unlink()
     (tmp_path / name).write_bytes(content[:-100])
     assert str(tmp_path / name) in message_of(data.load_classification, "mnist", tmp_path)
+
+
+def test_a_table_becomes_a_data_set_with_standardised_features_and_every_row_once():
+    wine = load_wine()
+    made = data.from_table("wine", "Wine", wine.data, wine.target)
+    assert (made.x_train.shape, made.x_test.shape) == ((142, 13), (36, 13))
+    assert made.y_train.dtype == np.int64 and made.image_shape is None and not made.stand_in
+    x, y = (
+        np.concatenate([getattr(made, f"{name}_{part}") for part in ("train", "test")])
+        for name in "xy"
+    )
+    raw = x * made.feature_deviation + made.feature_mean
+    rows = sorted(map(tuple, np.column_stack([wine.data, wine.target]).tolist()))
+    again = sorted(map(tuple, np.column_stack([raw, y]).tolist()))
+    np.testing.assert_allclose(again, rows, rtol=1e-5)
+    numbers = data.from_table("x", "x", wine.data, wine.data[:, 0])
+    assert numbers.y_train.shape == (142, 1) and numbers.y_train.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("features", "targets", "said"),
+    [
+        (np.ones((5, 2)), np.arange(4), "do not fit"),
+        (np.ones(5), np.arange(5), "do not fit"),
+        (np.ones((5, 2)), np.arange(-1, 4), "from 0 on"),
+        (np.full((5, 2), np.nan), np.arange(5), "not finite"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_refused_in_one_line(features, targets, said):
+    message = message_of(data.from_table, "mine", "Mine", features, targets)
+    assert said in message and "'mine'" in message and "\n" not in message
+
+
+def test_one_call_adds_a_data_set_that_can_be_asked_for_by_name(monkeypatch):
+    wine = load_wine()
+    made = data.from_table("wine", "Wine", wine.data, wine.target)
+    source = data.Source("classification", lambda folder: made)
+    monkeypatch.setitem(data.SOURCES, "wine", source)
+    assert data.load("classification", "wine") is made
+    assert data.names_of("classification") == ["mnist", "digits", "wine"]
+    assert "'wine'" in message_of(data.load, "classification", "iris")
+    assert "'wine'" not in message_of(data.load, "regression", "wine").split("ask for")[1]

@@ -1,6 +1,7 @@
 """Dropout, bounded weights, moved images: derivatives, chances, projections, who gets what."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ SIZES = (9, 8, 5, 4)
 
 
 def train(runs, regularisation, backend, epochs=3):
-    problem = Classification(classification_data(features=9))
+    data = replace(classification_data(features=9), image_shape=(3, 3))
+    problem = Classification(data)
     options = Settings(epochs, 5, 0.03, **regularisation)
     return Training(problem, SIZES, runs, options, dtype=np.float64, backend=backend).run()
 
@@ -176,19 +178,25 @@ def test_bounding_norms_is_the_projection_on_the_nearest_weights(backend, R, I, 
 def shifted(image, down, right):
     """np.roll, with 0 for what comes round."""
     rolled = np.roll(image, (down, right), (0, 1))
-    side = len(image)
-    rolled[[i for i in range(side) if not 0 <= i - down < side]] = 0
-    rolled[:, [j for j in range(side) if not 0 <= j - right < side]] = 0
+    height, width = image.shape
+    rolled[[i for i in range(height) if not 0 <= i - down < height]] = 0
+    rolled[:, [j for j in range(width) if not 0 <= j - right < width]] = 0
     return rolled
 
 
 @settings(max_examples=20)
-@given(st.integers(1, 3), st.integers(2, 7), st.booleans(), st.integers(0, 10**6))
-def test_gathered_images_are_the_images_shifted(backend, pixels, side, as_bytes, seed):
+@given(
+    st.integers(1, 3),
+    st.tuples(st.integers(2, 7), st.integers(2, 7)),
+    st.booleans(),
+    st.integers(0, 10**6),
+)
+def test_gathered_images_are_the_images_shifted(backend, pixels, shape, as_bytes, seed):
     generator = np.random.default_rng(seed)
-    images = generator.integers(1, 256, (12, side**2)).astype(np.uint8 if as_bytes else np.float64)
+    stored = np.uint8 if as_bytes else np.float64
+    images = generator.integers(1, 256, (12, math.prod(shape))).astype(stored)
     options = {"scale": 1 / 255, "dtype": np.float64, "backend": backend}
-    table = ShiftedImages(images, [5, 6], pixels, **options)
+    table = ShiftedImages(images, shape, [5, 6], pixels, **options)
     rows = np.stack([generator.permutation(12) for _ in range(2)])
     streams = [random_stream(each, Purpose.JITTER) for each in (5, 6)]
     for start, stop in ((0, 5), (5, 12)):
@@ -196,9 +204,9 @@ def test_gathered_images_are_the_images_shifted(backend, pixels, side, as_bytes,
         gathered = backend.to_numpy(table.gather(backend.asarray(batch)))
         shifts = [stream.integers(-pixels, pixels + 1, (stop - start, 2)) for stream in streams]
         for s, n in np.ndindex(batch.shape):
-            image = images[batch[s, n]].reshape(side, side)
+            image = images[batch[s, n]].reshape(shape)
             expected = shifted(image, *shifts[s][n]) / 255
-            assert np.allclose(gathered[s, n].reshape(side, side), expected, rtol=1e-12)
+            assert np.allclose(gathered[s, n].reshape(shape), expected, rtol=1e-12)
     plain = backend.to_numpy(table[3:7])
     assert np.allclose(plain, images[3:7] / 255, rtol=1e-12)  # what is measured is not moved
 
@@ -206,7 +214,7 @@ def test_gathered_images_are_the_images_shifted(backend, pixels, side, as_bytes,
 def test_all_shifts_are_equally_likely(backend):
     image = np.zeros((1, 49), np.uint8)
     image[0, 24] = 1  # the middle of 7 by 7
-    table = ShiftedImages(image, [0], 2, dtype=np.float64, backend=backend)
+    table = ShiftedImages(image, (7, 7), [0], 2, dtype=np.float64, backend=backend)
     draws = 20_000
     rows = backend.asarray(np.zeros((1, draws), np.intp))
     counts = backend.to_numpy(table.gather(rows))[0].sum(axis=0).reshape(7, 7)
@@ -274,7 +282,7 @@ def test_a_mistaken_regularisation_is_refused(options, said):
         train([Run(0)], options, choose("numpy"))
 
 
-def test_images_that_are_no_squares_cannot_be_moved():
+def test_what_is_no_image_cannot_be_moved():
     problem = Classification(classification_data(features=6))
-    with pytest.raises(UserError, match="square"):
+    with pytest.raises(UserError, match="jitter 2 moves images"):
         Training(problem, (6, 4), [Run(0)], Settings(1, 5, 0.03, jitter=2))
