@@ -6,18 +6,15 @@ How the defaults were chosen: docs/defaults.md.
 
 import sys
 from dataclasses import dataclass
-from typing import Literal
 
-from nkd.command_line import Experiment, Flags, main
-from nkd.data import load_classification
-from nkd.distillation import Classification
+from nkd import Classification
+from nkd.command_line import Flags, Runner, main
 
 
 @dataclass
 class ClassificationFlags(Flags):
     """Flags of the experiment on classes."""
 
-    dataset: Literal["auto", "mnist", "digits"] = "auto"
     epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 4e-3
@@ -27,14 +24,13 @@ class ClassificationFlags(Flags):
     out: str = "runs/classification-<time>"
 
 
-EXPERIMENT = Experiment(
-    name="classification",
+RUNNER = Runner(
+    problem=Classification,
     flags=ClassificationFlags,
-    load=lambda dataset, data_dir: Classification(load_classification(dataset, data_dir)),
     teacher=(1024, 512, 256, 128, 64),
     student=(128, 64),
     report_every=5,
 )
 
 if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT, __doc__))
+    sys.exit(main(RUNNER, __doc__))

@@ -7,35 +7,29 @@ the defaults were chosen: docs/defaults.md.
 
 import sys
 from dataclasses import dataclass
-from typing import Literal
 
-from nkd.command_line import Experiment, Flags, main
-from nkd.data import load_regression
-from nkd.distillation import Regression
+from nkd import Regression
+from nkd.command_line import Flags, Runner, main
 
 
 @dataclass
 class RegressionFlags(Flags):
     """Flags of the experiment on real numbers."""
 
-    dataset: Literal["auto", "california", "friedman"] = "auto"
     epochs: int = 100
     batch_size: int = 64
     learning_rate: float = 1e-2
     alpha: float = 0.4
-    loss: Literal["blend", "bounded", "attentive", "rejected"] = "blend"
-    """How the Student's loss uses the teacher; docs/mathematics.md, section 22."""
     out: str = "runs/regression-<time>"
 
 
-EXPERIMENT = Experiment(
-    name="regression",
+RUNNER = Runner(
+    problem=Regression,
     flags=RegressionFlags,
-    load=lambda dataset, data_dir: Regression(load_regression(dataset, data_dir)),
     teacher=(512, 256, 128, 64, 32),
     student=(16, 8),
     report_every=10,
 )
 
 if __name__ == "__main__":
-    sys.exit(main(EXPERIMENT, __doc__))
+    sys.exit(main(RUNNER, __doc__))

@@ -16,8 +16,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nkd.data import load_classification, load_regression, validation_split
-from nkd.distillation import Classification, Problem, Regression, Run
+import numpy as np
+
+from nkd.data import load, validation_split
+from nkd.distillation import Classification, Problem, Regression
+from nkd.experiment import compare, networks_of
 from nkd.training import Settings, Training
 
 GRIDS: dict[str, dict[str, Any]] = {
@@ -25,8 +28,8 @@ GRIDS: dict[str, dict[str, Any]] = {
         "measure": "errors",
         "epochs": 20,
         "seeds": 5,
-        "teacher": (784, 1024, 512, 256, 128, 64, 10),
-        "student": (784, 128, 64, 10),
+        "teacher": (1024, 512, 256, 128, 64),
+        "student": (128, 64),
         "learning_rates": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3),
         "batch_sizes": (128, 256),
         "teacher_learning_rates": (5e-4, 1e-3, 2e-3, 4e-3),
@@ -37,8 +40,8 @@ GRIDS: dict[str, dict[str, Any]] = {
         "measure": "rmse",
         "epochs": 100,
         "seeds": 10,
-        "teacher": (8, 512, 256, 128, 64, 32, 1),
-        "student": (8, 16, 8, 1),
+        "teacher": (512, 256, 128, 64, 32),
+        "student": (16, 8),
         "learning_rates": (1e-3, 3e-3, 1e-2, 3e-2),
         "batch_sizes": (64, 128),
         "teacher_learning_rates": (3e-4, 1e-3, 3e-3, 1e-2),
@@ -53,65 +56,63 @@ class Search:
 
     def __init__(self, experiment: str, data_dir: str | None) -> None:
         self.grid = GRIDS[experiment]
-        self.problem: Problem
-        if experiment == "classification":
-            self.problem = Classification(validation_split(load_classification("mnist", data_dir)))
-        else:
-            self.problem = Regression(validation_split(load_regression("california", data_dir)))
+        kind = Classification if experiment == "classification" else Regression
+        self.problem: Problem = kind(validation_split(load(experiment, data_dir=data_dir)))
         self.records: list[dict[str, Any]] = []
 
-    def train(
-        self,
-        name: str,
-        runs: list[Run],
-        learning_rate: float,
-        schedule: str = "cosine",
-        batch_size: int = 0,
-    ) -> Training:
-        """Train runs of some arms, all with the same seeds; one record per arm."""
-        epochs, measure = self.grid["epochs"], self.grid["measure"]
-        settings = Settings(epochs, batch_size, learning_rate, schedule, epochs)
-        sizes = self.grid["teacher" if name == "teacher" else "student"]
-        training = Training(self.problem, sizes, runs, settings).run()
-        seeds = len({run.seed for run in runs})
-        values = training.history[-1].test[measure].reshape(-1, seeds)
-        for arm, row in zip(runs[::seeds], values, strict=True):
-            record = {
-                "network": name,
-                "learning_rate": learning_rate,
-                "schedule": schedule,
-                "batch_size": batch_size,
-                "alpha": arm.alpha,
-                "temperature": arm.temperature,
-                "seeds": seeds,
-                measure: float(row.mean()),
-                "sd": float(row.std(ddof=1)) if seeds > 1 else None,
-            }
-            self.records.append(record)
-            print(record, flush=True)
-        return training
+    def train(self, name: str, training: Training) -> None:
+        """Train networks of several seeds, alike but for these, and keep a record of them."""
+        training.run()
+        run, values = training.runs[0], training.history[-1].test[self.grid["measure"]]
+        self.keep(name, training.settings, run.alpha, run.temperature, values)
+
+    def keep(
+        self, name: str, settings: Settings, alpha: float, temperature: float, values: np.ndarray
+    ) -> None:
+        """Record and print how good networks of several seeds were."""
+        record = {
+            "network": name,
+            "learning_rate": settings.learning_rate,
+            "schedule": settings.schedule,
+            "batch_size": settings.batch_size,
+            "alpha": alpha,
+            "temperature": temperature,
+            "seeds": len(values),
+            self.grid["measure"]: float(values.mean()),
+            "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+        }
+        self.records.append(record)
+        print(record, flush=True)
 
     def run(self) -> None:
         """The Person's settings, the Teacher at several rates, the Student's α and T."""
-        grid, seeds, measure = self.grid, range(self.grid["seeds"]), self.grid["measure"]
+        grid, problem, measure = self.grid, self.problem, self.grid["measure"]
+        epochs, seeds = grid["epochs"], range(grid["seeds"])
+
+        def settings(rate: float, schedule: str, batch_size: int) -> Settings:
+            return Settings(epochs, batch_size, rate, schedule, report_every=epochs)
+
         for rate, schedule, batch_size in itertools.product(
             grid["learning_rates"], ("constant", "cosine"), grid["batch_sizes"]
         ):
-            self.train("person", [Run(seed) for seed in seeds], rate, schedule, batch_size)
+            how = settings(rate, schedule, batch_size)
+            self.train("person", networks_of(problem, grid["student"], seeds, how))
         person = min(self.records, key=lambda record: record[measure])
-        settings = person["schedule"], person["batch_size"]
+        chosen = person["schedule"], person["batch_size"]
         teachers = {
-            rate: self.train("teacher", [Run(seed=0)], rate, *settings)
+            rate: networks_of(problem, grid["teacher"], [0], settings(rate, *chosen))
             for rate in grid["teacher_learning_rates"]
         }
+        for teacher in teachers.values():
+            self.train("teacher", teacher)
+        how = settings(person["learning_rate"], *chosen)
+        sweep = {"alpha": grid["alphas"], "temperature": grid["temperatures"]}
         teacher = teachers[person["learning_rate"]]
-        targets = teacher.outputs(teacher.train_inputs)[0]
-        students = [
-            Run(seed, alpha, temperature, targets)
-            for alpha, temperature in itertools.product(grid["alphas"], grid["temperatures"])
-            for seed in seeds
-        ]
-        self.train("student", students, person["learning_rate"], *settings)
+        results = compare(problem, teacher, grid["student"], how, seeds=seeds, sweep=sweep)
+        assert results.comparison is not None
+        arms = zip(results.comparison.arms, results.comparison.finals[measure], strict=True)
+        for arm, values in arms:
+            self.keep("student", how, *arm.cell.values(), values)
 
 
 if __name__ == "__main__":

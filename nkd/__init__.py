@@ -4,9 +4,10 @@ The README shows how to use it from Python; docs/mathematics.md derives what it 
 """
 
 from nkd.backend import Backend, choose
-from nkd.data import Dataset, load_classification, load_regression, validation_split
-from nkd.distillation import Classification, Regression, Run, pairs
+from nkd.data import Dataset, from_table, load_classification, load_regression, validation_split
+from nkd.distillation import Classification, Regression, Run, TeacherOutputs, pairs
 from nkd.errors import UserError
+from nkd.experiment import compare
 from nkd.network import MLP
 from nkd.statistics import PairedDifference, mcnemar, paired_difference, paired_differences
 from nkd.training import Settings, Training
@@ -22,9 +23,12 @@ __all__ = [
     "Regression",
     "Run",
     "Settings",
+    "TeacherOutputs",
     "Training",
     "UserError",
     "choose",
+    "compare",
+    "from_table",
     "load_classification",
     "load_regression",
     "mcnemar",

@@ -69,6 +69,42 @@ OF_CLASSES = ("label-smoothing", "shuffled-teacher", "permuted-teacher")
 """Those that a regression cannot have."""
 
 
+OF_TRAINED = ("untrained-teacher", "early-teacher")
+"""Those that need a teacher that is trained here."""
+
+
+def checked_controls(
+    names: Sequence[str], *, classes: bool, trained: bool, optimizer: str
+) -> list[str]:
+    """The names of control arms; "all" stands for all that are possible.
+
+    Args:
+        names: of `CONTROLS`.
+        classes: whether it is a classification.
+        trained: whether the teacher is trained here.
+        optimizer: the Students' and Persons'.
+
+    Raises:
+        UserError: one of them does not exist, or makes no sense here.
+    """
+    excluded = {
+        *(() if classes else OF_CLASSES),
+        *(() if trained else OF_TRAINED),
+        *(() if optimizer == "sgd" else ("scaled-person",)),
+    }
+    possible = [name for name in CONTROLS if name not in excluded]
+    names = possible if list(names) == ["all"] else list(names)
+    if optimizer == "adam" and "scaled-person" in names:
+        raise UserError(
+            "--arms scaled-person: under Adam a factor on the loss changes nothing; add "
+            "--optimizer sgd and its --learning-rate"
+        )
+    for name in names:
+        if name not in possible or names.count(name) > 1:
+            raise UserError(f"--arms {name}: once each, of {', '.join(possible)}; or all")
+    return names
+
+
 def control(
     name: str,
     students: Sequence[Run],

@@ -1,16 +1,13 @@
-"""What both runners share: flags, checks, the order of a run, and how it ends."""
+"""What both runners share: flags, their checks, and how a run ends. Flags only translate."""
 
 import dataclasses
 import io
 import math
-import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -18,27 +15,13 @@ import numpy as np
 import simple_parsing
 from simple_parsing import field
 
-import nkd
-from nkd.arms import (
-    CONTROLS,
-    OF_CLASSES,
-    Arm,
-    cells,
-    control,
-    scales,
-    train_arms,
-)
+from nkd.arms import cells, checked_controls
 from nkd.backend import Backend, choose
-from nkd.distillation import LARGEST_TEMPERATURE, Classification, Problem, Regression, Run, pairs
+from nkd.data import load, names_of
+from nkd.distillation import LARGEST_TEMPERATURE, Classification, Problem, Regression, Run
 from nkd.errors import UserError
-from nkd.losses import kinds_of
-from nkd.memory import bytes_of_training
-from nkd.training import Settings, Training
-
-RECORDED_PACKAGES = (
-    "numpy", "scipy", "scikit-learn", "safetensors", "matplotlib",
-    "numba", "cupy-cuda12x", "cupy-cuda13x",
-)  # fmt: skip
+from nkd.losses import Loss, by_name, kinds_of
+from nkd.training import Settings
 
 
 @dataclass
@@ -51,7 +34,7 @@ class Flags:
     tf32: bool = field(default=False, action="store_true")
     """Products on the GPU's tensor cores, in less than float32's precision; cupy only."""
 
-    dataset: str = "auto"
+    dataset: str = field(default="auto", metavar="NAME")
     """Data set; auto takes the real one, or an embedded stand-in if it cannot be had."""
 
     data_dir: str = field(default="", metavar="DIR")
@@ -72,6 +55,9 @@ class Flags:
     alpha: float = 0.5
     """Weight of the teacher in the Student's loss, 0 to 1; the Person is the run with 0."""
 
+    loss: str = field(default="blend", metavar="NAME")
+    """How the Student's loss uses the teacher; blend is the usual one."""
+
     seeds: int = 5
     """Number of Student/Person pairs, trained side by side."""
 
@@ -88,7 +74,7 @@ class Flags:
     """Control arms, too, as label-smoothing,early-teacher; "all" takes all that are possible."""
 
     memory: str = field(default="", metavar="SIZE")
-    """What a pass over sweep and arms may take, as 500M or 4G; by default half of what is free."""
+    """What a pass of training may take, as 500M or 4G; by default half of what is free."""
 
     optimizer: Literal["adam", "sgd"] = "adam"
     """adam, or sgd (w - learning rate * gradient; it needs a learning rate of its own)."""
@@ -115,66 +101,59 @@ class Flags:
         teachers = values["teachers"]
         if teachers < 1 or values["seeds"] % teachers:
             raise wrong("teachers", teachers, f"must divide --seeds {values['seeds']}")
-        self.swept()
-        self.controls()
-        self.bytes_of_memory(0)
 
-    def swept(self) -> dict[str, list[Any]]:
-        """What is swept and its values, as {"alpha": [0.1, 0.5]}."""
-        sweep: dict[str, list[Any]] = {}
-        possible = [name for name in ("alpha", "temperature", "loss") if hasattr(self, name)]
-        for text in self.sweep:
-            name, _, values = text.partition("=")
-            if name not in possible or name in sweep:
-                raise wrong("sweep", text, f"once each, one of {', '.join(possible)} = values")
-            try:
-                sweep[name] = [
-                    value if name == "loss" else float(value) for value in values.split(",")
-                ]
-                problem = Classification if "temperature" in possible else Regression
-                runs = [Run(0, **{"targets": np.empty(0), name: each}) for each in sweep[name]]
-                kinds_of(problem.losses, runs)
-            except (ValueError, UserError) as error:
-                raise wrong("sweep", text, str(error)) from None
-            if len(set(sweep[name])) < len(sweep[name]):
-                raise wrong("sweep", text, "each value once")
-        if len(sweep) > 2:
-            raise wrong("sweep", " ".join(self.sweep), "at most two names, so that a map shows it")
-        return sweep
+    def student(self) -> dict[str, Any]:
+        """How the Student uses its teacher: the flags that are fields of its `Run`."""
+        values = dataclasses.asdict(self)
+        return {name: values[name] for name in ("alpha", "temperature", "loss") if name in values}
 
-    def controls(self) -> list[str]:
-        """The names of the control arms."""
-        classes, adam = hasattr(self, "temperature"), self.optimizer == "adam"
-        possible = [
-            name
-            for name in CONTROLS
-            if (classes or name not in OF_CLASSES) and not (adam and name == "scaled-person")
-        ]
-        names = possible if self.arms == "all" else [name for name in self.arms.split(",") if name]
-        if adam and "scaled-person" in names:
-            raise wrong(
-                "arms",
-                "scaled-person",
-                "under Adam a factor on the loss changes nothing; add --optimizer sgd and its "
-                "--learning-rate",
-            )
-        for name in names:
-            if name not in possible or names.count(name) > 1:
-                raise wrong("arms", name, f"once each, of {', '.join(possible)}; or all")
-        return names
 
-    def bytes_of_memory(self, free: int) -> int:
-        """What a pass may take: --memory, or half of what is free."""
-        if not self.memory:
-            return free // 2
-        number, unit = self.memory[:-1], self.memory[-1].upper()
+def parse_sweep(texts: Sequence[str], flags: Flags, losses: Sequence[type[Loss]]) -> dict[str, Any]:
+    """What is swept and its values, as {"alpha": [0.1, 0.5]}.
+
+    Raises:
+        UserError: a name or a value is not possible with these losses.
+    """
+    possible = list(dict.fromkeys(n for kind in losses for n in (*kind.fields, *kind.parameters)))
+    if len(by_name(losses)) > 1:
+        possible.append("loss")
+    sweep: dict[str, list[Any]] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        if name not in possible or name in sweep:
+            raise wrong("sweep", text, f"once each, one of {', '.join(possible)} = values")
         try:
-            size = float(number) * {"M": 1e6, "G": 1e9}[unit]
-        except (ValueError, KeyError):
-            size = 0.0
-        if not 0 < size < math.inf:
-            raise wrong("memory", self.memory, "give a size as 500M or 4G")
-        return int(size)
+            sweep[name] = [value if name == "loss" else float(value) for value in values.split(",")]
+        except ValueError as error:
+            raise wrong("sweep", text, str(error)) from None
+        if len(set(sweep[name])) < len(sweep[name]):
+            raise wrong("sweep", text, "each value once")
+    if len(sweep) > 2:
+        raise wrong("sweep", " ".join(texts), "at most two names, so that a map shows it")
+    try:
+        student = Run(0, targets=np.empty(0), **flags.student())
+        kinds_of(losses, [run for arm in cells(sweep, [student]) for run in arm.runs])
+    except UserError as error:
+        name, value = ("sweep", " ".join(texts)) if sweep else ("loss", flags.loss)
+        raise wrong(name, value, str(error)) from None
+    return sweep
+
+
+def parse_memory(text: str) -> int | None:
+    """The bytes that 500M or 4G mean; None for "".
+
+    Raises:
+        UserError: it is no size.
+    """
+    if not text:
+        return None
+    try:
+        size = float(text[:-1]) * {"M": 1e6, "G": 1e9}[text[-1].upper()]
+    except (ValueError, KeyError):
+        size = 0.0
+    if not 0 < size < math.inf:
+        raise wrong("memory", text, "give a size as 500M or 4G")
+    return int(size)
 
 
 def wrong(flag: str, value: Any, reason: str) -> UserError:
@@ -191,38 +170,41 @@ class Parser(simple_parsing.ArgumentParser):
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Runner:
     """What distinguishes the two experiments for `main`.
 
     Args:
-        name: "classification" or "regression".
+        problem: `Classification` or `Regression`.
         flags: the dataclass of its flags.
-        load: the problem from (dataset, data_dir).
         teacher, student: hidden units of the networks.
         report_every: epochs between two printed lines.
     """
 
-    name: str
-    flags: type
-    load: Callable[[str, str | None], Problem]
+    problem: type[Classification] | type[Regression]
+    flags: type[Flags]
     teacher: tuple[int, ...]
     student: tuple[int, ...]
     report_every: int
 
+    @property
+    def name(self) -> str:
+        """ "classification" or "regression"."""
+        return self.problem.__name__.lower()
 
-def main(experiment: Experiment, description: str) -> int:
+
+def main(runner: Runner, description: str) -> int:
     """Run the experiment with the command line's flags; returns the exit code."""
 
     def work() -> None:
+        sets, losses = names_of(runner.name), by_name(runner.problem.losses)
         parser = Parser(
             description=description,
+            epilog=f"Data sets: auto, {', '.join(sets)}. Losses: {', '.join(losses)}.",
             add_option_string_dash_variants=simple_parsing.DashVariant.DASH,
             allow_abbrev=False,
         )
-        parser.add_arguments(experiment.flags, dest="flags")
-        flags = parser.parse_args().flags
-        flags.check()
-        run(experiment, flags)
+        parser.add_arguments(runner.flags, dest="flags")
+        run(runner, parser.parse_args().flags)
 
     return exit_code_of(work)
 
@@ -250,192 +232,63 @@ def exit_code_of(work: Callable[[], None]) -> int:
     return 0
 
 
-def run(experiment: Experiment, flags: Any) -> None:
-    """Teacher, then all Students and Persons in one pass, then the report."""
-    backend = choose(flags.backend, tf32=flags.tf32)
-    problem = experiment.load(flags.dataset, flags.data_dir or None)
-
-    from nkd.report.comparison import Comparison
-    from nkd.report.figure import report_png
-    from nkd.report.files import Folder
-    from nkd.report.page import report_html
-    from nkd.report.results import Results
-    from nkd.report.screen import Screen
-    from nkd.report.view import view_of
-
-    screen, view, data = Screen(), view_of(problem), problem.data
-    if data.notice:
-        screen.notice(data.notice)
-    folder = Folder(Path(flags.out.replace("<time>", time.strftime("%Y%m%d-%H%M%S"))))
-    settled = configuration(experiment, flags, problem, backend)
-    folder.write_json("configuration.json", settled)
-    screen.print(
-        f"{data.title}: {len(data.x_train):,} training rows, {len(data.x_test):,} test rows; "
-        f"computing with {backend.name} on {backend.device()}; files go to {folder.path}"
+def run(runner: Runner, flags: Flags) -> None:
+    """Translate the flags into a call of `nkd.experiment.compare`."""
+    flags.check()
+    sweep = parse_sweep(flags.sweep, flags, runner.problem.losses)
+    memory = parse_memory(flags.memory)
+    controls = checked_controls(
+        [name for name in flags.arms.split(",") if name],
+        classes=runner.problem is Classification,
+        trained=True,
+        optimizer=flags.optimizer,
     )
+    backend = choose(flags.backend, tf32=flags.tf32)
+    problem = runner.problem(load(runner.name, flags.dataset, flags.data_dir or None))
 
-    trained: list[tuple[list[str], Training]] = []
+    from nkd.experiment import compare, networks_of
+    from nkd.report.files import Folder
+    from nkd.report.screen import Screen
 
+    folder = Folder(Path(flags.out.replace("<time>", time.strftime("%Y%m%d-%H%M%S"))))
     settings = Settings(
         flags.epochs,
         flags.batch_size,
         flags.learning_rate,
         flags.schedule,
-        experiment.report_every,
+        runner.report_every,
         optimizer=flags.optimizer,
     )
-
-    def train(names: list[str], hidden: Sequence[int], runs: Sequence[Run]) -> Training:
-        sizes = (data.x_train.shape[1], *hidden, problem.outputs)
-        training = Training(problem, sizes, runs, settings, backend=backend)
-        trained.append((names, training))
-        screen.train(names, training, view)
-        return training
-
-    try:
-        seeds = range(flags.first_seed, flags.first_seed + flags.seeds)
-        temperature, loss = getattr(flags, "temperature", 1.0), getattr(flags, "loss", "blend")
-        teachers = [Run(flags.first_seed + number) for number in range(flags.teachers)]
-
-        def pairs_of(targets: np.ndarray) -> list[Run]:
-            return pairs(seeds, flags.alpha, targets, temperature, loss)
-
-        # Before the long work starts: the targets are not there yet, but their number is.
-        memory = flags.bytes_of_memory(backend.free_memory())
-        expected = pairs_of(np.empty((flags.teachers, 0, 0)))
-        for hidden, some in ((experiment.teacher, teachers), (experiment.student, expected)):
-            sizes = (data.x_train.shape[1], *hidden, problem.outputs)
-            needed = bytes_of_training(problem, sizes, some, settings, backend=backend)
-            if needed > memory:
-                raise UserError(
-                    f"--memory {flags.memory or f'{memory / 1e6:,.0f}M'}: {len(some)} networks "
-                    f"{'-'.join(map(str, sizes))} take {needed / 1e6:,.0f} MB side by side; allow "
-                    "more, or take fewer --seeds or --teachers"
-                )
-
-        teacher = train(["teacher"] * flags.teachers, experiment.teacher, teachers)
-        folder.write_weights("teacher", teacher, 0)
-        runs = pairs_of(teacher.outputs(teacher.train_inputs))
-        students = runs[: flags.seeds]
-        pair = train(["student"] * flags.seeds + ["person"] * flags.seeds, experiment.student, runs)
-        folder.write_weights("student", pair, 0)
-        folder.write_weights("person", pair, flags.seeds)
-        folder.write_metrics(trained)
-        results = Results(problem, view, teacher, pair)
-        record = {"experiment": experiment.name, **results.record()}
-        screen.print(results.table())
-        screen.print(results.sentence(), style="bold")
-        sections = []
-        arms = list(further_arms(experiment, flags, problem, settings, students, backend))
-        if arms:
-            finals = train_arms(
-                problem,
-                sizes,
-                arms,
-                settings,
-                memory=memory,
-                train=lambda training: screen.train_quietly(training),
-                backend=backend,
-            )
-            comparison = Comparison(results, arms, finals)
-            screen.print(comparison.table())
-            folder.write("arms.csv", comparison.csv().encode())
-            if comparison.axes():
-                folder.write("map.png", comparison.map_png())
-            record["arms"] = comparison.record()
-            sections.append(comparison.section())
-        folder.write_json("results.json", record)
-        folder.write("report.png", report_png(results))
-        page = report_html(results, settled, settled["command"], sections)
-        folder.write("report.html", page)
-        screen.print(f"\nAll of it, to read in a browser: {folder.path / 'report.html'}")
-    except UserError:
-        folder.write_metrics(trained)
-        raise
-    except KeyboardInterrupt:
-        folder.write_metrics(trained)
-        raise KeyboardInterrupt(f"kept in {folder.path}: {', '.join(folder.kept())}") from None
-
-
-def further_arms(
-    experiment: Experiment,
-    flags: Any,
-    problem: Problem,
-    settings: Settings,
-    students: Sequence[Run],
-    backend: Backend,
-) -> Iterator[Arm]:
-    """The cells of --sweep and the control arms of --arms."""
-    data = problem.data
-    sizes = tuple(
-        (data.x_train.shape[1], *hidden, problem.outputs)
-        for hidden in (experiment.teacher, experiment.student)
+    options: dict[str, Any] = {"memory": memory, "backend": backend}
+    seeds = range(flags.first_seed, flags.first_seed + flags.seeds)
+    teacher = networks_of(problem, runner.teacher, seeds[: flags.teachers], settings, **options)
+    compare(
+        problem,
+        teacher,
+        runner.student,
+        settings,
+        **flags.student(),
+        seeds=seeds,
+        sweep=sweep,
+        controls=controls,
+        **options,
+        screen=Screen(),
+        folder=folder,
+        about={
+            "experiment": runner.name,
+            "flags": dataclasses.asdict(flags),
+            "command": command(runner, flags, problem, backend),
+        },
     )
 
-    def imitated(epochs: int) -> np.ndarray:
-        """The teachers' outputs after so many epochs."""
-        runs = [Run(flags.first_seed + number) for number in range(flags.teachers)]
-        early = dataclasses.replace(settings, epochs=max(epochs, 1))
-        training = Training(problem, sizes[0], runs, early, backend=backend)
-        if epochs:
-            training.run()
-        return training.outputs(training.train_inputs)
 
-    if flags.swept():
-        yield from cells(flags.swept(), students)
-    for name in flags.controls():
-        yield control(
-            name,
-            students,
-            data.y_train,
-            imitated,
-            lambda: scales(problem, sizes[1], students, settings, backend),
-        )
-
-
-def installed(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names and versions of those packages that are there."""
-    for name in packages:
-        with suppress(PackageNotFoundError):
-            yield name, version(name)
-
-
-def command(experiment: Experiment, flags: Any, problem: Problem, backend: Backend) -> str:
+def command(runner: Runner, flags: Flags, problem: Problem, backend: Backend) -> str:
     """The line that repeats a run: each flag, with what "auto" came to; but for the folder."""
     values = dataclasses.asdict(flags) | {"dataset": problem.data.name, "backend": backend.name}
-    words = ["python", f"run_{experiment.name}.py"]
+    words = ["python", f"run_{runner.name}.py"]
     for name, value in values.items():
         if name != "out" and value is not False and value not in ("", []):
             words.append(f"--{name.replace('_', '-')}")
             if value is not True:
                 words += map(str, value if isinstance(value, list) else [value])
     return shlex.join(words)
-
-
-def configuration(
-    experiment: Experiment, flags: Any, problem: Problem, backend: Backend
-) -> dict[str, Any]:
-    """What configuration.json holds: enough to repeat the run."""
-    from threadpoolctl import threadpool_info
-
-    return {
-        "experiment": experiment.name,
-        "dataset": problem.data.name,
-        "flags": dataclasses.asdict(flags),
-        "command": command(experiment, flags, problem, backend),
-        "seeds": {
-            "teachers": list(range(flags.first_seed, flags.first_seed + flags.teachers)),
-            "pairs": list(range(flags.first_seed, flags.first_seed + flags.seeds)),
-        },
-        "hidden_units": {"teacher": experiment.teacher, "student": experiment.student},
-        "versions": {"nkd": nkd.__version__, "python": platform.python_version()}
-        | dict(installed(RECORDED_PACKAGES)),
-        "backend": backend.name,
-        "device": backend.device(),
-        "platform": platform.platform(),
-        "blas": [
-            {key: library[key] for key in ("internal_api", "version", "num_threads")}
-            for library in threadpool_info()
-        ],
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }

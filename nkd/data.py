@@ -129,7 +129,7 @@ def load(task: str, dataset: str = "auto", data_dir: Path | str | None = None) -
     known = names_of(task)
     if dataset not in ("auto", *known):
         raise UserError(
-            f"there is no data set {dataset!r} for {task}: ask for 'auto' or "
+            f"there is no data set {dataset!r} for {task} (--dataset): ask for 'auto' or "
             + " or ".join(map(repr, known))
         )
     named = data_dir if data_dir is not None else os.environ.get("NKD_DATA_DIR") or None

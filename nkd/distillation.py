@@ -85,6 +85,27 @@ class Run:
         return dataclasses.replace(self, parameters={**self.parameters, **own}, **fields)
 
 
+@dataclass(frozen=True, eq=False)
+class TeacherOutputs:
+    """A teacher that is known by what it says: of a forest, another library, an old experiment.
+
+    Probabilities p become logits by their logarithm, as log(max(p, 1e-6)).
+
+    Args:
+        train: its outputs on the training rows, logits (N, C) or values (N, O); those of K
+            teachers are (K, N, ·).
+        test: its outputs on the test rows, likewise.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name in ("train", "test"):
+            values = np.asarray(getattr(self, name))
+            object.__setattr__(self, name, values if values.ndim > 2 else values[None])
+
+
 class Problem(Protocol):
     """What differs between classification and regression: the losses and the metrics."""
 

@@ -331,13 +331,22 @@ class SeveralLosses(Loss):
             self.value[where], self.dz[where] = loss(z[where], t[where][..., :columns])
 
 
+def by_name(losses: Sequence[type[Loss]]) -> dict[str, type[Loss]]:
+    """The names that runs may give as their loss, each with the first class that knows it."""
+    known: dict[str, type[Loss]] = {}
+    for kind in losses:
+        for name in kind.names:
+            known.setdefault(name, kind)
+    return known
+
+
 def kinds_of(losses: Sequence[type[Loss]], runs: Sequence[Any]) -> list[type[Loss]]:
     """For each run the class that computes its loss: one for them all, if one knows them all.
 
     Raises:
         UserError: there is no loss of that name, or none with such a parameter.
     """
-    known = {name: kind for kind in reversed(losses) for name in kind.names}
+    known = by_name(losses)
     for run in runs:
         if run.loss not in known:
             raise UserError(f"loss {run.loss!r} of a run: choose one of {', '.join(known)}")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from nkd import command_line
+from nkd import Regression, command_line
 from nkd.data import load_classification, load_regression
 from nkd.report.files import FILES
 
@@ -212,12 +212,13 @@ def test_the_gpu_benchmark_explains_a_missing_gpu_in_one_line():
 
 
 def test_memory_that_does_not_suffice_is_told_in_one_line(monkeypatch, capsys):
-    def load(dataset, data_dir):
+    def load(task, dataset, data_dir):
         raise MemoryError("Unable to allocate 3 TiB")
 
+    monkeypatch.setattr(command_line, "load", load)
     monkeypatch.setattr(sys, "argv", ["run.py"])
-    experiment = command_line.Experiment("", command_line.Flags, load, (), (), 1)
-    assert command_line.main(experiment, "") == 2
+    runner = command_line.Runner(Regression, command_line.Flags, (), (), 1)
+    assert command_line.main(runner, "") == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith("error: out of memory (Unable to allocate 3 TiB); train fewer")
     assert complaint.count("\n") == 1

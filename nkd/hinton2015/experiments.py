@@ -163,9 +163,8 @@ class Experiments:
         sizes = data.x_train.shape[1], *hidden, self.classes
         training = Training(Classification(data), sizes, runs, settings, backend=self.backend)
         title = f"{'-'.join(map(str, sizes))}, seed {runs[0].seed}"
-        with self.screen.progress(title, settings.epochs * training.steps_per_epoch) as track:
-            for _ in training.epochs(track):
-                pass
+        for _ in self.screen.epochs(training, title):
+            pass
         return training
 
 

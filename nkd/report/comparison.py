@@ -187,18 +187,6 @@ class Comparison:
         figure.savefig(picture, format="png")
         return picture.getvalue()
 
-    def section(self) -> tuple[str, str]:
-        """The section of report.html."""
-        from html import escape
-
-        from nkd.report.page import grid, picture, table
-
-        parts = [table(self.head(), self.rows()), f"<p>{escape(self.caption())}</p>"]
-        if self.axes():
-            alt = "Heat map of the gain over the Person; the table above holds its numbers"
-            parts.append(grid([picture(self.size(), self.draw, alt)]))
-        return "What else was tried, against the Person", "\n".join(parts)
-
 
 def verdict(difference: PairedDifference, unit: str) -> str:
     """The verdict, and where nothing is distinguished, how many pairs or teachers would tell."""

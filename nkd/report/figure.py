@@ -17,7 +17,7 @@ from nkd.report.view import Measure
 # Okabe and Ito's colours, which the colour-blind can tell apart; the marks differ as well.
 COLOURS = {"teacher": "#000000", "student": "#0072B2", "person": "#D55E00"}
 MARKS = {"teacher": "s", "student": "o", "person": "^"}
-DIGITS = 4
+SHOWN_ROWS = 4
 
 
 def report_png(results: Results) -> bytes:
@@ -32,7 +32,7 @@ def report_png(results: Results) -> bytes:
     for axes, measure in zip(curves.subplots(1, 2), results.view.line[-2:], strict=True):
         learning_curves(axes, results, measure)
     if isinstance(results.problem, Classification):
-        doubtful_digits(below, results)
+        doubtful_rows(below, results)
     else:
         predicted_against_true(below, results)
     figure.supxlabel(results.sentence(), fontsize=9, wrap=True)
@@ -44,16 +44,19 @@ def report_png(results: Results) -> bytes:
 def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:
     """One metric over the epochs: test solid with a band of ± one deviation, training dashed."""
     factor = measure.factor
-    for name, (training, members) in results.networks.items():
+    for name, contender in results.networks.items():
+        training, members, colour = contender.training, contender.members, COLOURS[name]
+        if training is None:
+            final = contender.final[measure.name].mean() * factor
+            axes.axhline(final, color=colour, label=f"{name.capitalize()}, as given")
+            continue
         epochs = [epoch.number for epoch in training.history]
         test = np.array([epoch.test[measure.name][members] for epoch in training.history]) * factor
         mean = test.mean(axis=1)
-        axes.plot(epochs, mean, color=COLOURS[name], label=name.capitalize())
+        axes.plot(epochs, mean, color=colour, label=name.capitalize())
         if test.shape[1] > 1:
             spread = test.std(axis=1, ddof=1)
-            axes.fill_between(
-                epochs, mean - spread, mean + spread, color=COLOURS[name], alpha=0.15, lw=0
-            )
+            axes.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
         trained = {
             epoch.number: epoch.train[measure.name][members].mean() * factor
             for epoch in training.history
@@ -62,7 +65,7 @@ def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:
         axes.plot(
             list(trained.keys()),
             list(trained.values()),
-            color=COLOURS[name],
+            color=colour,
             marker=MARKS[name],
             markersize=4,
             linestyle="--",
@@ -78,42 +81,62 @@ def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:
 
 def softened(results: Results) -> tuple[float, dict[str, np.ndarray]]:
     """The Student's temperature, and all probabilities at it (N, C), those of the first seed."""
-    T = results.networks["student"][0].runs[0].temperature
+    T = results.networks["student"].runs[0].temperature
     return T, {name: softmax(z[0], T) for name, z in results.outputs.items()}
 
 
-def doubtful_digits(figure: SubFigure, results: Results) -> None:
-    """The test digits on which the Teacher is least sure, with all three networks' probabilities.
+def noun(results: Results) -> str:
+    """What a row of the data is."""
+    return "row" if results.problem.data.image_shape is None else "image"
+
+
+def doubtful_rows(figure: SubFigure, results: Results) -> None:
+    """The test rows on which the Teacher is least sure, with all three networks' probabilities.
 
     All are softened with the Student's temperature, as in the soft loss.
     """
     T, probabilities = softened(results)
     p = probabilities["teacher"]
     entropy = -(p * np.log(np.maximum(p, np.finfo(p.dtype).tiny))).sum(axis=-1)
-    rows = np.argsort(-entropy, kind="stable")[:DIGITS]
+    rows = np.argsort(-entropy, kind="stable")[:SHOWN_ROWS]
     figure.suptitle(
-        f"The {DIGITS} test digits on which the Teacher is least sure; probabilities softened "
-        f"with T = {T:g} (Student and Person of seed {results.seeds[0]})",
+        f"The {len(rows)} test {noun(results)}s on which the Teacher is least sure; probabilities "
+        f"softened with T = {T:g} (Student and Person of seed {results.seeds[0]})",
         fontsize=10,
     )
-    axes = figure.subplots(2, DIGITS, height_ratios=(1, 1.1), sharey="row")
-    for column, row in enumerate(rows):
-        image, bars = axes[:, column]
-        digit(image, bars, results, row, probabilities)
-    axes[1, 0].set_ylabel("probability")
-    axes[1, 0].legend(fontsize=8)
+    panels = example_panels(figure, results, len(rows))
+    for row, (image, bars) in zip(rows, panels, strict=True):
+        example(image, bars, results, row, probabilities)
+    first = panels[0][1]
+    first.set_ylabel("probability")
+    first.legend(fontsize=8)
 
 
-def digit(
-    image: Axes, bars: Axes, results: Results, row: int, probabilities: dict[str, np.ndarray]
+def example_panels(
+    figure: Figure | SubFigure, results: Results, columns: int = 1
+) -> list[tuple[Axes | None, Axes]]:
+    """For each row to be shown, where its image goes, if it is one, and where its bars go."""
+    if results.problem.data.image_shape is None:
+        bars = figure.subplots(1, columns, sharey="row", squeeze=False)
+        return [(None, each) for each in bars[0]]
+    ratios = {"height_ratios": (1, 1.1)}
+    axes = figure.subplots(2, columns, sharey="row", squeeze=False, gridspec_kw=ratios)
+    return [(image, bars) for image, bars in axes.T]
+
+
+def example(
+    image: Axes | None, bars: Axes, results: Results, row: int, probabilities: dict[str, np.ndarray]
 ) -> None:
-    """One test digit, and what the three networks make of it (bars and marks)."""
+    """One test row, and what the three networks make of it (bars and marks)."""
     data = results.problem.data
     classes = np.arange(results.problem.outputs)
-    side = round(data.x_test.shape[-1] ** 0.5)
-    image.imshow(data.x_test[row].reshape(side, side), cmap="gray_r")
-    image.set_title(f"label {data.y_test[row]}", fontsize=10)
-    image.axis("off")
+    title = f"label {data.y_test[row]}"
+    if image is not None and data.image_shape is not None:
+        image.imshow(data.x_test[row].reshape(data.image_shape), cmap="gray_r")
+        image.set_title(title, fontsize=10)
+        image.axis("off")
+    else:
+        bars.set_title(f"row {row}, {title}", fontsize=10)
     p = probabilities["teacher"][row]
     bars.bar(classes, p, color="lightgrey", edgecolor="black", lw=0.8, label="Teacher")
     for name, shift in (("student", -0.15), ("person", 0.15)):
@@ -199,10 +222,9 @@ def prediction(plot: Axes, results: Results, name: str) -> None:
     plot.plot(ends, ends, color=COLOURS["person"], lw=1)
     decisive = results.view.decisive
     value = decisive.text(results.final(name)[decisive.name][0])
-    training, members = results.networks[name]
-    plot.set_title(
-        f"{name.capitalize()} (seed {training.runs[members][0].seed}): RMSE {value}", fontsize=10
-    )
+    runs = results.networks[name].runs
+    seed = f" (seed {runs[0].seed})" if runs else ""
+    plot.set_title(f"{name.capitalize()}{seed}: RMSE {value}", fontsize=10)
     shown = [outputs[0, :, 0] for outputs in results.outputs.values()]
     plot.set_ylim(float(np.min(shown)), float(np.max(shown)))  # one scale for all three
     plot.set(xlabel=f"true{unit}", ylabel=f"predicted{unit}")

@@ -118,7 +118,8 @@ class Folder:
             metadata["mean"] = json.dumps(data.feature_mean.tolist())
             metadata["deviation"] = json.dumps(data.feature_deviation.tolist())
         else:
-            metadata["input"] = f"x = {data.input_scale!r} * pixel"
+            stored = "feature" if data.image_shape is None else "pixel"
+            metadata["input"] = f"x = {data.input_scale!r} * {stored}"
         self.write(f"{name}.safetensors", save(training.network.tensors(replica), metadata))
 
 

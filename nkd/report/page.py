@@ -17,20 +17,19 @@ from matplotlib.figure import Figure
 from nkd import metrics
 from nkd.distillation import Classification
 from nkd.report import figure as panels
+from nkd.report.comparison import Comparison
 from nkd.report.results import Results, more_pairs
 from nkd.report.view import Measure
 
 Section = tuple[str, str]
 """A title, which is plain text, and its HTML."""
 
-DIGITS = 8
+SHOWN_ROWS = 8
 
 
 def report_html(
     results: Results,
     configuration: Mapping[str, Any],
-    command: str,
-    sections: Sequence[Section] = (),
 ) -> bytes:
     """The page: the verdict in plain words, then the numbers and the pictures behind it.
 
@@ -39,8 +38,6 @@ def report_html(
     Args:
         results: of the run.
         configuration: what configuration.json holds.
-        command: the line that repeats the run.
-        sections: further ones (title, HTML), shown before how to repeat the run.
     """
     data = results.problem.data
     parts = [table_section(results), curves_section(results)]
@@ -49,7 +46,9 @@ def report_html(
         parts += [confusion_section(results), disagreement_section(results)]
     else:
         parts.append(prediction_section(results))
-    parts += [*sections, repeat_section(configuration, command)]
+    if results.comparison is not None:
+        parts.append(comparison_section(results.comparison))
+    parts.append(repeat_section(configuration))
     answer, finding, sureness = verdict(results)
     notice = data.notice or (
         f"Not a benchmark: these are the embedded stand-in data, {data.title}."
@@ -90,8 +89,9 @@ def verdict(results: Results) -> tuple[str, str, str]:
     text = {name: format(value, view.decisive.style) for name, value in mean.items()}
     unit = f", in units of {data.unit}" if data.unit else ""
     made = "made {} mistakes" if classes else f"had a typical error (RMSE{unit}) of {{}}"
+    big = "a big one, its teacher" if results.networks["teacher"].training else "its teacher"
     finding = (
-        f"A small network that also learned from the answers of a big one, its teacher, "
+        f"A small network that also learned from the answers of {big}, "
         f"{made.format(text['student'])} on {len(data.x_test):,} test examples that no network "
         f"had trained on. The same small network without a teacher: {text['person']}. So it is "
         f"{amount(results, difference.mean)} with the teacher"
@@ -147,14 +147,14 @@ def amount(results: Results, value: float) -> str:
 
 def cards(results: Results) -> Iterable[str]:
     """Who Teacher, Student and Person are, and how good they are."""
-    size = {name: t.network.parameter_count for name, (t, _) in results.networks.items()}
-    student = results.networks["student"][0].runs[0]
+    size = {name: contender.parameters or 0 for name, contender in results.networks.items()}
+    student = results.networks["student"].runs[0]
     ratio = size["teacher"] / size["student"]
     truth = "the true labels" if isinstance(results.problem, Classification) else "the true values"
     smaller = f", {ratio:.3g} times smaller than the Teacher" if ratio > 1 else ""
+    big = f"The big network: {size['teacher']:,} adjustable numbers. It learned from {truth}."
     who = {
-        "teacher": f"The big network: {size['teacher']:,} adjustable numbers. It learned from "
-        f"{truth}.",
+        "teacher": big if size["teacher"] else "It was not trained here: its answers were given.",
         "student": f"The small network: {size['student']:,} adjustable numbers{smaller}. It "
         f"learned from {truth} and from the Teacher's answers (weight {student.alpha:g}).",
         "person": f"The same small network without a teacher: it learned from {truth} alone.",
@@ -264,7 +264,7 @@ def learned_section(results: Results) -> Section:
 
 def draw_split(figure: Figure, results: Results) -> None:
     """The two parts of the Students' soft gradient over the epochs."""
-    axes, students = figure.subplots(), results.networks["student"][1]
+    axes, students = figure.subplots(), results.networks["student"].members
     reported = [epoch for epoch in results.pair.history if epoch.split is not None]
     for part, label, mark in ((0, "right class", "o"), (1, "other classes", "^")):
         axes.plot(
@@ -337,7 +337,7 @@ def draw_confusion(figure: Figure, name: str, matrix: np.ndarray, most: float) -
 
 
 def disagreement_section(results: Results) -> Section:
-    """The digits that the three networks of the first seed do not read alike."""
+    """The rows on which the three networks of the first seed do not agree."""
     T, probabilities = panels.softened(results)
     answers = np.array([p.argmax(axis=-1) for p in probabilities.values()])
     differ = np.flatnonzero((answers != answers[0]).any(axis=0))
@@ -347,7 +347,7 @@ def disagreement_section(results: Results) -> Section:
         return title, f"<p>Teacher, Student and Person agree on all {of}.</p>"
     # The total variation distance: what the teacher changed in this small network's mind.
     changed = abs(probabilities["student"] - probabilities["person"]).sum(axis=-1) / 2
-    rows = differ[np.argsort(-changed[differ], kind="stable")][:DIGITS]
+    rows = differ[np.argsort(-changed[differ], kind="stable")][:SHOWN_ROWS]
     pictures = []
     for row in rows:
         read = {name: int(p[row].argmax()) for name, p in probabilities.items()}
@@ -356,8 +356,8 @@ def disagreement_section(results: Results) -> Section:
         pictures.append(
             picture(
                 (2.6, 3.5),
-                partial(draw_digit, results=results, row=row, probabilities=probabilities),
-                f"Test digit {row}, label {label}; read as: {said}.",
+                partial(draw_example, results=results, row=row, probabilities=probabilities),
+                f"Test {panels.noun(results)} {row}, label {label}; taken for: {said}.",
                 caption=said,
             )
         )
@@ -367,15 +367,15 @@ def disagreement_section(results: Results) -> Section:
         f"probabilities; blue dots: the Student's; orange triangles: the Person's; all softened "
         f"with T = {T:g}, as the Student saw the Teacher's."
     )
-    return title, f"<p>{escape(text)}</p>\n{grid(pictures, 'pictures digits')}"
+    return title, f"<p>{escape(text)}</p>\n{grid(pictures, 'pictures examples')}"
 
 
-def draw_digit(
+def draw_example(
     figure: Figure, results: Results, row: int, probabilities: dict[str, np.ndarray]
 ) -> None:
-    """A digit above its bars."""
-    image, bars = figure.subplots(2, 1, height_ratios=(1, 1.1))
-    panels.digit(image, bars, results, row, probabilities)
+    """A row's image, if it is one, above its bars."""
+    ((image, bars),) = panels.example_panels(figure, results)
+    panels.example(image, bars, results, row, probabilities)
     bars.set_ylim(0, 1)
 
 
@@ -405,18 +405,31 @@ def draw_prediction(figure: Figure, results: Results, name: str) -> None:
     panels.prediction(figure.subplots(), results, name)
 
 
-def repeat_section(configuration: Mapping[str, Any], command: str) -> Section:
-    """The command line and everything else that is needed to repeat the run."""
+def comparison_section(comparison: Comparison) -> Section:
+    """All arms against the Person, and the map of a sweep."""
+    parts = [
+        table(comparison.head(), comparison.rows()),
+        f"<p>{escape(comparison.caption())}</p>",
+    ]
+    if comparison.axes():
+        alt = "Heat map of the gain over the Person; the table above holds its numbers"
+        parts.append(grid([picture(comparison.size(), comparison.draw, alt)]))
+    return "What else was tried, against the Person", "\n".join(parts)
+
+
+def repeat_section(configuration: Mapping[str, Any]) -> Section:
+    """The command line, if there was one, and everything else that is needed to repeat the run."""
     rows = [
         [f"{key}: {name}" if name else key, value if isinstance(value, str) else json.dumps(value)]
         for key, content in configuration.items()
         if key != "command"
         for name, value in (content.items() if isinstance(content, dict) else [("", content)])
     ]
+    command = configuration.get("command", "")
     return "How to repeat it", (
-        f"<pre>{escape(command)}</pre>\n"
-        "<p>The same seeds give the same numbers on the same machine; other versions or processors "
-        "round differently. The configuration, also in configuration.json:</p>\n"
+        (f"<pre>{escape(command)}</pre>\n" if command else "")
+        + "<p>The same seeds give the same numbers on the same machine; other versions or "
+        "processors round differently. The configuration, also in configuration.json:</p>\n"
         f"{table(['', ''], rows, 'text')}"
     )
 

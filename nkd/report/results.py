@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nkd import metrics
-from nkd.backend import Backend
-from nkd.distillation import Classification, Problem
+from nkd.backend import NUMPY, Backend
+from nkd.distillation import Classification, Problem, Run, TeacherOutputs
 from nkd.network import MLP
 from nkd.report.view import View
 from nkd.statistics import MOST_PAIRS, PairedDifference, mcnemar, paired_difference
 from nkd.training import Training
+
+if TYPE_CHECKING:
+    from nkd.report.comparison import Comparison
 
 
 @dataclass(frozen=True)
@@ -49,42 +52,85 @@ def median_seconds(network: MLP, x: Any, repeats: int, backend: Backend) -> floa
     return float(np.median(seconds[1:]))
 
 
-class Results:
-    """Teacher, Student and Person after training: one object for the table, files and picture.
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """Teacher, Student or Person, and what was measured of it: K networks, one for each seed.
 
     Args:
-        teacher: the training of one network.
-        pair: the training of all Students and then all Persons, see `distillation.pairs`.
+        outputs: on the test rows, (K, M, ·).
+        final: the test metrics after the last epoch, each (K,).
+        training: where the networks were trained; None for a teacher known by its outputs.
+        members: which runs of that training they are.
+        timing: of one of them; None without `training`.
     """
 
-    def __init__(self, problem: Problem, view: View, teacher: Training, pair: Training) -> None:
-        self.problem, self.view = problem, view
-        self.pair = pair
-        half, self.teachers = len(pair.runs) // 2, len(teacher.runs)
+    outputs: np.ndarray
+    final: dict[str, np.ndarray]
+    training: Training | None = None
+    members: slice = field(default_factory=lambda: slice(None))
+    timing: Timing | None = None
+
+    @classmethod
+    def of(cls, training: Training, *parts: slice) -> "list[Contender]":
+        """The parts of a finished training."""
+        outputs, final = training.outputs(training.test_inputs), training.history[-1].test
+        return [
+            cls(
+                outputs[part],
+                {name: values[part] for name, values in final.items()},
+                training,
+                part,
+                timing(training, part.start),
+            )
+            for part in parts
+        ]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Their runs, [] for a teacher known by its outputs."""
+        return self.training.runs[self.members] if self.training else []
+
+    @property
+    def parameters(self) -> int | None:
+        """The parameters of one network; None where they are not known."""
+        return self.training.network.parameter_count if self.training else None
+
+
+class Results:
+    """Teacher, Student and Person after training: one object for the table, files and pictures.
+
+    Args:
+        teacher: the training of the teachers, or their outputs.
+        pair: the training of all Students and then all Persons, see `distillation.pairs`.
+
+    Attributes:
+        difference: Student − Person, of the measure that decides: the verdict.
+        comparison: what else was compared with the Person, if anything.
+    """
+
+    comparison: "Comparison | None" = None
+
+    def __init__(
+        self, problem: Problem, view: View, teacher: Training | TeacherOutputs, pair: Training
+    ) -> None:
+        self.problem, self.view, self.pair = problem, view, pair
+        half = len(pair.runs) // 2
         self.seeds = [run.seed for run in pair.runs[:half]]
-        self.networks = {
-            "teacher": (teacher, slice(0, self.teachers)),
-            "student": (pair, slice(0, half)),
-            "person": (pair, slice(half, None)),
-        }
-        self.timings = {
-            name: timing(training, members.start)
-            for name, (training, members) in self.networks.items()
-        }
-        student, person = (self.final(name)[view.decisive.name] for name in ("student", "person"))
-        self.difference = paired_difference(self.units(student), self.units(person))
-        # The outputs of all networks on the test rows (R, N, ·).
-        of_pair = pair.outputs(pair.test_inputs)
-        self.outputs = {
-            "teacher": teacher.outputs(teacher.test_inputs),
-            "student": of_pair[:half],
-            "person": of_pair[half:],
-        }
+        if isinstance(teacher, Training):
+            (taught_by,) = Contender.of(teacher, slice(0, len(teacher.runs)))
+        else:
+            measured = problem.measure(teacher.test, problem.data.y_test, NUMPY)
+            taught_by = Contender(teacher.test, measured)
+        student, person = Contender.of(pair, slice(0, half), slice(half, 2 * half))
+        self.networks = {"teacher": taught_by, "student": student, "person": person}
+        self.teachers = len(taught_by.outputs)
+        self.outputs = {name: network.outputs for name, network in self.networks.items()}
+        decisive = [self.units(each.final[view.decisive.name]) for each in (student, person)]
+        self.difference = paired_difference(decisive[0], decisive[1])
 
     def final(self, name: str) -> dict[str, np.ndarray]:
         """The test metrics after the last epoch of one of the three, one number per seed."""
-        training, members = self.networks[name]
-        return {key: values[members] for key, values in training.history[-1].test.items()}
+        return self.networks[name].final
 
     def units(self, values: np.ndarray) -> np.ndarray:
         """What verdicts count: the pairs, (S,); with K teachers, the means of each one's, (K,).
@@ -106,7 +152,7 @@ class Results:
         return text
 
     def learned(self, name: str) -> dict[str, np.ndarray]:
-        """What one of the three has of the teacher, and how it knows itself: one number per seed.
+        """What one of the three has of the teacher, and how well calibrated it is, per seed.
 
         On the test rows: "agreement" with the teacher, "agreement_on_mistakes" of the teacher,
         "divergence" from it, its own "calibration_error"; see `nkd.metrics`. Of classes only.
@@ -127,30 +173,26 @@ class Results:
 
     def rows(self) -> list[tuple[str, list[str]]]:
         """The result table: of each row, its label, three texts and two ratios to the teacher."""
-        rows: list[tuple[str, list[float], list[str]]] = []
-        counts = [float(training.network.parameter_count) for training, _ in self.networks.values()]
-        rows.append(("parameters", counts, [f"{count:,.0f}" for count in counts]))
+        contenders = list(self.networks.values())
+        rows: list[tuple[str, list[float | None], list[str]]] = []
+        counts = [contender.parameters for contender in contenders]
+        rows.append(
+            ("parameters", [*counts], ["–" if count is None else f"{count:,}" for count in counts])
+        )
         for measure in self.view.table:
             finals = [self.final(name)[measure.name] for name in self.networks]
             texts = [measure.text(values) for values in finals]
-            means = [float(values.mean()) for values in finals]
-            rows.append((f"test {measure.label}", means, texts))
+            rows.append((f"test {measure.label}", [float(each.mean()) for each in finals], texts))
         for label, key, factor, unit in (
             ("training time", "training", 1, "s"),
             ("inference, 1", "single", 1e6, "µs"),
             ("inference, 10,000", "ten_thousand", 1e3, "ms"),
         ):
-            seconds = [getattr(timing, key) for timing in self.timings.values()]
-            rows.append((label, seconds, [three_digits(value * factor, unit) for value in seconds]))
+            seconds = [getattr(each.timing, key) if each.timing else None for each in contenders]
+            texts = ["–" if each is None else three_digits(each * factor, unit) for each in seconds]
+            rows.append((label, seconds, texts))
         return [
-            (
-                label,
-                texts
-                + [
-                    f"{value / values[0]:.3g}" if min(value, values[0]) > 0 else "–"
-                    for value in values[1:]
-                ],
-            )
+            (label, texts + [ratio(value, values[0]) for value in values[1:]])
             for label, values, texts in rows
         ]
 
@@ -194,14 +236,14 @@ class Results:
             "training_rows": len(data.x_train),
             "test_rows": len(data.x_test),
         }
-        for name, (training, members) in self.networks.items():
-            seconds = self.timings[name]
+        for name, contender in self.networks.items():
+            training, runs, timing = contender.training, contender.runs, contender.timing
             record[name] = {
-                "sizes": list(training.network.sizes),
-                "parameters": training.network.parameter_count,
-                "seeds": [run.seed for run in training.runs[members]],
-                "alpha": training.runs[members][0].alpha,
-                "temperature": training.runs[members][0].temperature,
+                "sizes": list(training.network.sizes) if training else None,
+                "parameters": contender.parameters,
+                "seeds": [run.seed for run in runs],
+                "alpha": runs[0].alpha if runs else None,
+                "temperature": runs[0].temperature if runs else None,
                 "test": {
                     key: {
                         "values": values.tolist(),
@@ -210,17 +252,17 @@ class Results:
                     }
                     for key, values in self.final(name).items()
                 },
-                "training_seconds_per_network": seconds.training,
-                "networks_trained_side_by_side": len(training.runs),
-                "inference_seconds_1": seconds.single,
-                "inference_seconds_10000": seconds.ten_thousand,
+                "training_seconds_per_network": timing and timing.training,
+                "networks_trained_side_by_side": len(training.runs) if training else None,
+                "inference_seconds_1": timing and timing.single,
+                "inference_seconds_10000": timing and timing.ten_thousand,
             }
             if isinstance(self.problem, Classification):
                 record[name]["learned"] = {
                     key: [None if np.isnan(value) else float(value) for value in values]
                     for key, values in self.learned(name).items()
                 }
-        students = self.networks["student"][1]
+        students = self.networks["student"].members
         record["student"]["gradient_split"] = [
             {
                 "epoch": epoch.number,
@@ -236,7 +278,14 @@ class Results:
             "verdict": self.difference.verdict,
         }
         record["sentence"] = self.sentence()
+        if self.comparison is not None:
+            record["arms"] = self.comparison.record()
         return record
+
+
+def ratio(value: float | None, to: float | None) -> str:
+    """The ratio of two numbers, where both are known and positive."""
+    return f"{value / to:.3g}" if value and to and min(value, to) > 0 else "–"
 
 
 def three_digits(value: float, unit: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from nkd.report.view import View
-from nkd.training import Training
+from nkd.training import Epoch, Training
 
 REFRESH_SECONDS = 0.1
 PLAIN_WIDTH = 110
@@ -14,14 +14,18 @@ PLAIN_WIDTH = 110
 
 
 class Screen:
-    """Prints a run as it happens: a live bar on a terminal, plain lines elsewhere."""
+    """Prints a run as it happens: a live bar on a terminal, plain lines elsewhere.
 
-    def __init__(self) -> None:
+    Args:
+        quiet: print nothing at all.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
         from rich.console import Console
 
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, quiet=quiet)
         if not self.console.is_terminal:
-            self.console = Console(highlight=False, width=PLAIN_WIDTH)
+            self.console = Console(highlight=False, quiet=quiet, width=PLAIN_WIDTH)
 
     def print(self, text: Any = "", style: str | None = None) -> None:
         """Print a line, however long, or a table."""
@@ -35,6 +39,12 @@ class Screen:
 
         self.console.print(Panel(Text(text), box=box.HEAVY, style="bold red"))
 
+    def epochs(self, training: Training, title: str) -> Iterator[Epoch]:
+        """Train to the end under a progress bar, and yield each epoch."""
+        steps = training.settings.epochs * training.steps_per_epoch
+        with self.progress(title, steps) as track:
+            yield from training.epochs(track)
+
     def train(self, names: Sequence[str], training: Training, view: View) -> None:
         """Train to the end under a progress bar; lines after each reported epoch.
 
@@ -45,26 +55,24 @@ class Screen:
         """
         groups = {name: [n for n, other in enumerate(names) if other == name] for name in names}
         epochs, width = training.settings.epochs, max(map(len, groups))
-        with self.progress(" and ".join(groups), epochs * training.steps_per_epoch) as track:
-            for epoch in training.epochs(track):
-                if epoch.train is None:
-                    continue
-                for name, members in groups.items():
-                    parts = (
-                        f"{part} {view.describe(values, members)}"
-                        for part, values in (("train", epoch.train), ("test", epoch.test))
-                    )
-                    self.print(
-                        f"{name.capitalize():{width}} epoch {epoch.number:{len(str(epochs))}}"
-                        f"/{epochs}   {'   '.join(parts)}"
-                    )
+        for epoch in self.epochs(training, " and ".join(groups)):
+            if epoch.train is None:
+                continue
+            for name, members in groups.items():
+                parts = (
+                    f"{part} {view.describe(values, members)}"
+                    for part, values in (("train", epoch.train), ("test", epoch.test))
+                )
+                self.print(
+                    f"{name.capitalize():{width}} epoch {epoch.number:{len(str(epochs))}}"
+                    f"/{epochs}   {'   '.join(parts)}"
+                )
 
     def train_quietly(self, training: Training) -> None:
         """Train to the end under a progress bar; one line when it is done."""
-        number, steps = len(training.runs), training.steps_per_epoch
-        with self.progress(f"{number} more networks", training.settings.epochs * steps) as track:
-            for _ in training.epochs(track):
-                pass
+        number = len(training.runs)
+        for _ in self.epochs(training, f"{number} more networks"):
+            pass
         self.print(f"{number} more networks trained side by side in {training.seconds:,.1f} s")
 
     @contextmanager

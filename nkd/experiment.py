@@ -1,0 +1,283 @@
+"""The experiment as a function: a Teacher, pairs of Student and Person, and the verdict.
+
+`compare` needs no flags, prints nothing unless it is given a screen, and writes nothing unless it
+is given a folder.
+"""
+
+import dataclasses
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from nkd.arms import Arm, cells, checked_controls, control, scales, train_arms
+from nkd.backend import NUMPY, Backend
+from nkd.distillation import Classification, Problem, Run, TeacherOutputs, pairs
+from nkd.errors import UserError
+from nkd.memory import bytes_of_training
+from nkd.report.comparison import Comparison
+from nkd.report.files import Folder
+from nkd.report.results import Results
+from nkd.report.screen import Screen
+from nkd.report.view import view_of
+from nkd.training import Settings, Training
+
+RECORDED_PACKAGES = (
+    "nkd", "numpy", "scipy", "scikit-learn", "safetensors", "matplotlib",
+    "numba", "cupy-cuda12x", "cupy-cuda13x",
+)  # fmt: skip
+
+
+def compare(
+    problem: Problem,
+    teacher: Training | TeacherOutputs,
+    student: Sequence[int],
+    settings: Settings,
+    *,
+    alpha: float = 0.5,
+    temperature: float = 1.0,
+    loss: str = "blend",
+    seeds: Sequence[int] = range(5),
+    sweep: Mapping[str, Sequence[Any]] | None = None,
+    controls: Sequence[str] = (),
+    memory: int | None = None,
+    backend: Backend = NUMPY,
+    screen: Screen | None = None,
+    folder: Folder | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Results:
+    """Train Students with the teacher and Persons without it, in pairs, and compare them.
+
+    Args:
+        problem: the data, the losses and the metrics.
+        teacher: one training of all K teachers, which is run first if it was not yet; or what
+            teachers of any kind said. The Student of seed number i learns from teacher i mod K.
+        student: hidden units of Student and Person.
+        settings: how Student and Person are trained.
+        alpha, temperature, loss: how a Student uses its teacher, see `Run`.
+        seeds: one pair each; a multiple of K.
+        sweep: fields of `Run`, or parameters of its loss, with values to try as well: an arm for
+            each combination, see `nkd.arms.cells`.
+        controls: names of control arms, see `nkd.arms.CONTROLS`, or ["all"].
+        memory: bytes that a pass of training may take; by default half of what is free.
+        backend: where everything is trained.
+        screen: shows progress, table and verdict; by default nothing is printed.
+        folder: gets the files of the run, among them weights and report; by default none.
+        about: what configuration.json says of the run beside what is known here.
+
+    Raises:
+        UserError: something does not fit together, or does not fit into memory; or a training
+            diverged.
+    """
+    screen, view, data = screen or Screen(quiet=True), view_of(problem), problem.data
+    if data.notice:
+        screen.notice(data.notice)
+    teachers = len(teacher.runs if isinstance(teacher, Training) else teacher.train)
+    if not len(seeds) or len(seeds) % teachers:
+        raise UserError(f"{len(seeds)} seeds for {teachers} teachers: give a multiple of them")
+    controls = checked_controls(
+        controls,
+        classes=isinstance(problem, Classification),
+        trained=isinstance(teacher, Training),
+        optimizer=settings.optimizer,
+    )
+    how: dict[str, Any] = {"alpha": alpha, "temperature": temperature, "loss": loss}
+    known = configuration(problem, teacher, student, settings, seeds, backend)
+    settled = {**(about or {}), **known, "student": how}
+    where = f"; files go to {folder.path}" if folder else ""
+    if folder:
+        folder.write_json("configuration.json", settled)
+    screen.print(
+        f"{data.title}: {len(data.x_train):,} training rows, {len(data.x_test):,} test rows; "
+        f"computing with {backend.name} on {backend.device()}{where}"
+    )
+
+    # Before the long work starts: the targets are not there yet, but their number is.
+    sizes = (data.x_train.shape[1], *student, problem.outputs)
+    memory = backend.free_memory() // 2 if memory is None else memory
+    expected = pairs(seeds, targets=np.empty((teachers, 0, 0)), **how)
+    check_memory(problem, sizes, expected, settings, memory, backend)
+
+    trained: list[tuple[list[str], Training]] = []
+
+    def train(names: list[str], training: Training) -> None:
+        trained.append((names, training))
+        if not training.started:
+            screen.train(names, training, view)
+
+    try:
+        if isinstance(teacher, Training):
+            train(["teacher"] * teachers, teacher)
+            if folder:
+                folder.write_weights("teacher", teacher, 0)
+            targets = teacher.outputs(teacher.train_inputs)
+        else:
+            targets = teacher.train
+        half = len(seeds)
+        runs = pairs(seeds, targets=targets, **how)
+        pair = Training(problem, sizes, runs, settings, backend=backend)
+        train(["student"] * half + ["person"] * half, pair)
+        if folder:
+            folder.write_weights("student", pair, 0)
+            folder.write_weights("person", pair, half)
+            folder.write_metrics(trained)
+        results = Results(problem, view, teacher, pair)
+        screen.print(results.table())
+        screen.print(results.sentence(), style="bold")
+
+        arms = list(further_arms(problem, teacher, pair, sweep or {}, controls, backend))
+        if arms:
+            options: dict[str, Any] = {"memory": memory, "backend": backend}
+            options["train"] = screen.train_quietly
+            finals = train_arms(problem, sizes, arms, settings, **options)
+            results.comparison = Comparison(results, arms, finals)
+            screen.print(results.comparison.table())
+        if folder:
+            write_report(folder, results, settled)
+            screen.print(f"\nAll of it, to read in a browser: {folder.path / 'report.html'}")
+    except UserError:
+        if folder:
+            folder.write_metrics(trained)
+        raise
+    except KeyboardInterrupt:
+        if not folder:
+            raise
+        folder.write_metrics(trained)
+        raise KeyboardInterrupt(f"kept in {folder.path}: {', '.join(folder.kept())}") from None
+    return results
+
+
+def networks_of(
+    problem: Problem,
+    hidden: Sequence[int],
+    seeds: Sequence[int],
+    settings: Settings,
+    *,
+    memory: int | None = None,
+    backend: Backend = NUMPY,
+) -> Training:
+    """The training, still to be run, of a network for each seed on the labels alone: Teachers.
+
+    Args:
+        hidden: their hidden units.
+        memory: bytes that it may take; by default half of what is free.
+
+    Raises:
+        UserError: it needs more memory.
+    """
+    sizes = (problem.data.x_train.shape[1], *hidden, problem.outputs)
+    runs = [Run(seed) for seed in seeds]
+    memory = backend.free_memory() // 2 if memory is None else memory
+    check_memory(problem, sizes, runs, settings, memory, backend)
+    return Training(problem, sizes, runs, settings, backend=backend)
+
+
+def check_memory(
+    problem: Problem,
+    sizes: Sequence[int],
+    runs: Sequence[Run],
+    settings: Settings,
+    memory: int,
+    backend: Backend,
+) -> None:
+    """Refuse a training that would take more than so many bytes.
+
+    Raises:
+        UserError: it would.
+    """
+    needed = bytes_of_training(problem, sizes, runs, settings, backend=backend)
+    if needed > memory:
+        raise UserError(
+            f"--memory {memory / 1e6:,.0f}M: {len(runs)} networks {'-'.join(map(str, sizes))} "
+            f"take {needed / 1e6:,.0f} MB side by side; allow more, or take fewer --seeds or "
+            "--teachers"
+        )
+
+
+def further_arms(
+    problem: Problem,
+    teacher: Training | TeacherOutputs,
+    pair: Training,
+    sweep: Mapping[str, Sequence[Any]],
+    controls: Sequence[str],
+    backend: Backend,
+) -> Iterator[Arm]:
+    """The cells of the sweep and the control arms."""
+    students = pair.runs[: len(pair.runs) // 2]
+
+    def imitated(epochs: int) -> np.ndarray:
+        """The teachers' outputs after so many epochs."""
+        assert isinstance(teacher, Training)  # `checked_controls` sees to it
+        young = dataclasses.replace(teacher.settings, epochs=max(epochs, 1))
+        training = Training(problem, teacher.network.sizes, teacher.runs, young, backend=backend)
+        if epochs:
+            training.run()
+        return training.outputs(training.train_inputs)
+
+    def factors() -> list[float]:
+        return scales(problem, pair.network.sizes, students, pair.settings, backend)
+
+    if sweep:
+        yield from cells(sweep, students)
+    for name in controls:
+        yield control(name, students, problem.data.y_train, imitated, factors)
+
+
+def write_report(folder: Folder, results: Results, settled: Mapping[str, Any]) -> None:
+    """All files that show results."""
+    from nkd.report.figure import report_png  # they bring Matplotlib
+    from nkd.report.page import report_html
+
+    comparison = results.comparison
+    if comparison is not None:
+        folder.write("arms.csv", comparison.csv().encode())
+        if comparison.axes():
+            folder.write("map.png", comparison.map_png())
+    named = {name: settled[name] for name in ("experiment",) if name in settled}
+    folder.write_json("results.json", {**named, **results.record()})
+    folder.write("report.png", report_png(results))
+    folder.write("report.html", report_html(results, settled))
+
+
+def configuration(
+    problem: Problem,
+    teacher: Training | TeacherOutputs,
+    student: Sequence[int],
+    settings: Settings,
+    seeds: Sequence[int],
+    backend: Backend,
+) -> dict[str, Any]:
+    """What configuration.json holds: enough to repeat the run."""
+    from threadpoolctl import threadpool_info
+
+    of_teacher: dict[str, Any] = {"seeds": [], "hidden_units": None, "settings": "as given"}
+    if isinstance(teacher, Training):
+        of_teacher["seeds"] = [run.seed for run in teacher.runs]
+        of_teacher["hidden_units"] = list(teacher.network.sizes[1:-1])
+        of_teacher["settings"] = dataclasses.asdict(teacher.settings)
+    return {
+        "dataset": problem.data.name,
+        "seeds": {"teachers": of_teacher["seeds"], "pairs": list(seeds)},
+        "hidden_units": {"teacher": of_teacher["hidden_units"], "student": list(student)},
+        "settings": {"teacher": of_teacher["settings"], "student": dataclasses.asdict(settings)},
+        "versions": {"python": platform.python_version(), **dict(installed(RECORDED_PACKAGES))},
+        "backend": backend.name,
+        "device": backend.device(),
+        "platform": platform.platform(),
+        "blas": [
+            {key: library[key] for key in ("internal_api", "version", "num_threads")}
+            for library in threadpool_info()
+        ],
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def installed(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names and versions of those packages that are there."""
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            yield name, version(name)
