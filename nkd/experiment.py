@@ -19,7 +19,6 @@ from nkd.backend import NUMPY, Backend
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs, pairs
 from nkd.errors import UserError
 from nkd.memory import bytes_of_training
-from nkd.report.comparison import Comparison
 from nkd.report.files import Folder
 from nkd.report.results import Results
 from nkd.report.screen import Screen
@@ -76,7 +75,7 @@ def compare(
     screen, view, data = screen or Screen(quiet=True), view_of(problem), problem.data
     if data.notice:
         screen.notice(data.notice)
-    teachers = len(teacher.runs if isinstance(teacher, Training) else teacher.train)
+    teachers = number_of(teacher, problem)
     if not len(seeds) or len(seeds) % teachers:
         raise UserError(f"{len(seeds)} seeds for {teachers} teachers: give a multiple of them")
     controls = checked_controls(
@@ -134,8 +133,7 @@ def compare(
             options: dict[str, Any] = {"memory": memory, "backend": backend}
             options["train"] = screen.train_quietly
             finals = train_arms(problem, sizes, arms, settings, **options)
-            results.comparison = Comparison(results, arms, finals)
-            screen.print(results.comparison.table())
+            screen.print(results.compare_arms(arms, finals).table())
         if folder:
             write_report(folder, results, settled)
             screen.print(f"\nAll of it, to read in a browser: {folder.path / 'report.html'}")
@@ -149,6 +147,27 @@ def compare(
         folder.write_metrics(trained)
         raise KeyboardInterrupt(f"kept in {folder.path}: {', '.join(folder.kept())}") from None
     return results
+
+
+def number_of(teacher: Training | TeacherOutputs, problem: Problem) -> int:
+    """How many teachers there are.
+
+    Raises:
+        UserError: what they said does not fit the rows of the problem.
+    """
+    if isinstance(teacher, Training):
+        return len(teacher.runs)
+    data, K = problem.data, len(teacher.train)
+    for name, said, rows in (
+        ("train", teacher.train, data.x_train),
+        ("test", teacher.test, data.x_test),
+    ):
+        if said.shape != (K, len(rows), problem.outputs):
+            raise UserError(
+                f"{name}=… of TeacherOutputs has the shape {said.shape}; {K} teacher(s) on the "
+                f"{len(rows):,} rows of {data.title} have {(K, len(rows), problem.outputs)}"
+            )
+    return K
 
 
 def networks_of(

@@ -56,6 +56,15 @@ class PairedDifference:
         return pairs_needed(self.mean / self.deviation, self.confidence, power)
 
 
+def units(values: np.ndarray, teachers: int) -> np.ndarray:
+    """What verdicts count: the pairs (S,), or with K > 1 teachers the means of each one's, (K,).
+
+    Pairs of one teacher have its luck in common, so K teachers are K observations and no more.
+    Pair number i has teacher i mod K.
+    """
+    return values if teachers == 1 else values.reshape(-1, teachers).mean(axis=0)
+
+
 def paired_difference(
     a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, confidence: float = 0.95
 ) -> PairedDifference:

@@ -145,6 +145,16 @@ def test_what_makes_no_sense_is_refused_in_one_line_before_anything_is_trained(
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("cut", ["train", "test"])
+def test_a_teachers_outputs_on_other_rows_are_refused(cut):
+    problem = wine()
+    said = forest(problem)
+    parts = {"train": said.train, "test": said.test}
+    parts[cut] = parts[cut][:, :-1]
+    with pytest.raises(UserError, match=f"{cut}=… of TeacherOutputs"):
+        compare(problem, TeacherOutputs(**parts), (8,), SETTINGS)
+
+
 def test_a_loss_and_a_data_set_that_were_added_work_on_the_command_line(
     monkeypatch, tmp_path, capsys
 ):

@@ -9,39 +9,47 @@ from typing import Any
 import numpy as np
 
 from nkd.arms import CONTROLS, Arm
-from nkd.report.results import Results
-from nkd.statistics import MOST_PAIRS, PairedDifference, paired_differences
+from nkd.report.view import View
+from nkd.statistics import MOST_PAIRS, PairedDifference, paired_differences, units
 
 
 class Comparison:
     """Several arms, each compared with the Person pair by pair, in one family (Holm).
 
     Args:
-        results: of Teacher, Student and Person.
+        view: how the problem is shown, and which measure decides.
+        dataset: its title.
+        person: the Persons' value of that measure, (seeds,).
         arms: what else was trained.
         finals: the test metrics of all arms, each (arms, seeds).
+        teachers: how many there are; with several, verdicts count them and not the pairs.
     """
 
     def __init__(
-        self, results: Results, arms: Sequence[Arm], finals: dict[str, np.ndarray]
+        self,
+        view: View,
+        dataset: str,
+        person: np.ndarray,
+        arms: Sequence[Arm],
+        finals: dict[str, np.ndarray],
+        teachers: int = 1,
     ) -> None:
-        self.results, self.arms, self.finals = results, arms, finals
-        self.measure = results.view.decisive
-        self.unit = "teachers" if results.teachers > 1 else "pairs"
-        person = results.final("person")[self.measure.name]
+        self.view, self.dataset, self.arms, self.finals = view, dataset, arms, finals
+        self.measure, self.pairs = view.decisive, len(person)
+        self.unit = "teachers" if teachers > 1 else "pairs"
         self.differences = paired_differences(
-            np.array([results.units(values) for values in finals[self.measure.name]]),
-            results.units(person),
+            np.array([units(values, teachers) for values in finals[self.measure.name]]),
+            units(person, teachers),
         )
 
     def title(self) -> str:
         """What the table shows."""
-        return f"{len(self.arms)} arms against the Person on {self.results.problem.data.title}"
+        return f"{len(self.arms)} arms against the Person on {self.dataset}"
 
     def caption(self) -> str:
         """What the columns mean."""
         return (
-            f"{self.measure.label}: mean ± standard deviation over {len(self.results.seeds)} "
+            f"{self.measure.label}: mean ± standard deviation over {self.pairs} "
             f"seeds. Difference: arm − Person, mean over {self.differences[0].pairs} {self.unit}; "
             "less is better. Intervals and verdicts are corrected for the number of arms (Holm): "
             "if no arm differed, the chance of any wrong verdict among them would be 5 %."
@@ -166,7 +174,7 @@ class Comparison:
             axes.set_ylabel(rows)
         else:
             axes.set_yticks([])
-        figure.colorbar(image, label=f"gain over the Person, {self.results.view.noun}")
+        figure.colorbar(image, label=f"gain over the Person, {self.view.noun}")
         axes.set_title(
             "Gain over the Person (positive: the arm is better); in brackets: not distinguishable",
             fontsize=10,

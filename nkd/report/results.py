@@ -3,20 +3,19 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nkd import metrics
+from nkd.arms import Arm
 from nkd.backend import NUMPY, Backend
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs
 from nkd.network import MLP
+from nkd.report.comparison import Comparison
 from nkd.report.view import View
-from nkd.statistics import MOST_PAIRS, PairedDifference, mcnemar, paired_difference
+from nkd.statistics import MOST_PAIRS, PairedDifference, mcnemar, paired_difference, units
 from nkd.training import Training
-
-if TYPE_CHECKING:
-    from nkd.report.comparison import Comparison
 
 
 @dataclass(frozen=True)
@@ -108,12 +107,11 @@ class Results:
         comparison: what else was compared with the Person, if anything.
     """
 
-    comparison: "Comparison | None" = None
-
     def __init__(
         self, problem: Problem, view: View, teacher: Training | TeacherOutputs, pair: Training
     ) -> None:
         self.problem, self.view, self.pair = problem, view, pair
+        self.comparison: Comparison | None = None
         half = len(pair.runs) // 2
         self.seeds = [run.seed for run in pair.runs[:half]]
         if isinstance(teacher, Training):
@@ -125,19 +123,20 @@ class Results:
         self.networks = {"teacher": taught_by, "student": student, "person": person}
         self.teachers = len(taught_by.outputs)
         self.outputs = {name: network.outputs for name, network in self.networks.items()}
-        decisive = [self.units(each.final[view.decisive.name]) for each in (student, person)]
-        self.difference = paired_difference(decisive[0], decisive[1])
+        with_it, without = (each.final[view.decisive.name] for each in (student, person))
+        self.difference = paired_difference(
+            units(with_it, self.teachers), units(without, self.teachers)
+        )
+
+    def compare_arms(self, arms: Sequence[Arm], finals: dict[str, np.ndarray]) -> Comparison:
+        """Compare what else was trained with the Person; keeps it as `comparison`."""
+        title, person = self.problem.data.title, self.final("person")[self.view.decisive.name]
+        self.comparison = Comparison(self.view, title, person, arms, finals, self.teachers)
+        return self.comparison
 
     def final(self, name: str) -> dict[str, np.ndarray]:
         """The test metrics after the last epoch of one of the three, one number per seed."""
         return self.networks[name].final
-
-    def units(self, values: np.ndarray) -> np.ndarray:
-        """What verdicts count: the pairs, (S,); with K teachers, the means of each one's, (K,).
-
-        Pairs of one teacher have its luck in common, so K teachers are K observations and no more.
-        """
-        return values if self.teachers == 1 else values.reshape(-1, self.teachers).mean(axis=0)
 
     def sentence(self) -> str:
         """Student against Person, claiming no more than the numbers allow."""
