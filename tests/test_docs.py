@@ -36,3 +36,10 @@ def test_every_name_of_the_package_and_every_test_that_is_mentioned_exists(path)
     assert sorted(set(re.findall(r"`(test_\w+)`", text)) - TESTS) == []
     for target in set(re.findall(r"\]\((?!http|#)([^)#]+)", text)):
         assert (path.parent / target).exists(), target
+
+
+def test_the_python_of_the_readme_runs(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", TEXTS[0].read_text("utf-8"), re.DOTALL)
+    assert len(blocks) >= 2
+    exec("".join(blocks), {})
+    assert "Student − Person on Wine" in capsys.readouterr().out
