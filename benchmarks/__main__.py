@@ -5,8 +5,8 @@
     python -m benchmarks --only student-mnist --json results.json --chart results.png
 
 All start with the same weights and see the same batches; their losses are compared before
-anything is timed. Contestants run in turn, each in a process of its own. The ratio is that of a
-peer's time to nkd's in the same round: above 1, nkd is faster.
+anything is timed. Contestants run in turn, each in a process of its own. The ratio is a peer's
+time divided by nkd's in the same round: above 1, nkd is faster.
 """
 
 import argparse
@@ -31,9 +31,9 @@ from benchmarks.peers import PEERS
 from benchmarks.workloads import INFERENCE, TRAINING, Workload
 
 REFERENCES = ("nkd numba", "nkd numpy")
-"""nkd's best backend comes first; where it is missing, the next one stands for nkd."""
+"""nkd's best backend comes first; if it is missing, the next one represents nkd."""
 SAME = 1e-3
-"""Relative difference up to which losses count as equal: float32, in different orders."""
+"""Relative difference up to which losses count as equal: float32, added in different orders."""
 
 
 class Contestant:
@@ -47,7 +47,7 @@ class Contestant:
 
     @cached_property
     def first(self) -> Any:
-        """What it says first."""
+        """Its first answer."""
         return self.answer()
 
     def answer(self) -> Any:
@@ -79,7 +79,7 @@ def race(
     references: Sequence[str] = REFERENCES,
     where: str = "cpu",
 ) -> list[dict[str, Any]]:
-    """Time all that can do this work; a record each."""
+    """Time all that can do this work; return a record for each."""
     contestants: dict[str, Contestant] = {}
     checks: dict[str, list[float]] = {}
     for name, contestant in {name: Contestant(name, workload, where) for name in peers}.items():
@@ -114,7 +114,7 @@ def race(
     for number in range(rounds):
         names = list(contestants)
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            time.sleep(0.3)  # the threads of the one before spin for a while when they are done
+            time.sleep(0.3)  # the last one's threads spin for a while when they are done
             times[name].append(contestants[name].ask(f"time {steps[name]}") / steps[name])
     reference = next(name for name in references if name in times)
     records = []
@@ -143,7 +143,7 @@ def race(
 
 
 def show(records: list[dict[str, Any]], console: Console) -> None:
-    """A table of one workload."""
+    """Print the table of one workload."""
     table = Table(title=f"{records[0]['title']} ({records[0]['workload']})", title_justify="left")
     for column in ("", "µs per step", "quartiles", "peer / nkd", "interval", "peak MB"):
         table.add_column(column, justify="left" if not column else "right")
@@ -161,7 +161,7 @@ def show(records: list[dict[str, Any]], console: Console) -> None:
 
 
 def chart(records: list[dict[str, Any]], path: Path) -> None:
-    """A bar per peer and workload: how many times nkd's time it takes, on a logarithmic axis."""
+    """Draw a bar per peer and workload: its time as a multiple of nkd's, on a logarithmic axis."""
     from matplotlib.figure import Figure
 
     workloads = list(dict.fromkeys(record["workload"] for record in records))
@@ -189,7 +189,7 @@ def chart(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Where and with what it was measured."""
+    """Where and with what the times were measured."""
     from threadpoolctl import threadpool_info
 
     versions = {"python": platform.python_version()}

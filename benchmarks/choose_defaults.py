@@ -61,7 +61,7 @@ class Search:
         self.records: list[dict[str, Any]] = []
 
     def train(self, name: str, training: Training) -> None:
-        """Train networks of several seeds, alike but for these, and keep a record of them."""
+        """Train networks that differ only in their seeds, and keep a record of them."""
         training.run()
         run, values = training.runs[0], training.history[-1].test[self.grid["measure"]]
         self.keep(name, training.settings, run.alpha, run.temperature, values)

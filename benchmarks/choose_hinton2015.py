@@ -1,11 +1,11 @@
-"""How what Hinton, Vinyals and Dean 2015 leave open was chosen: on a validation split.
+"""How the choices that Hinton, Vinyals and Dean 2015 leave open were made: on a validation split.
 
     python -m benchmarks.choose_hinton2015 teacher --data-dir DIR --out FILE.json
     python -m benchmarks.choose_hinton2015 student --data-dir DIR --out FILE.json
 
 A sixth of the training rows is held out, and the test rows are never looked at. The searches are
-short, of one seed, and shorter in epochs than the table itself: docs/hinton2015.md says what came
-out. `teacher` also asks whether SGD with momentum does as well as Adam.
+short: they use one seed, and fewer epochs than the table itself. Their results are in
+docs/hinton2015.md. `teacher` also asks whether SGD with momentum does as well as Adam.
 """
 
 import argparse
@@ -37,7 +37,7 @@ class Momentum:
 
 
 class Search:
-    """Trains settings on five sixths of the training rows, and counts errors on the last one."""
+    """Trains settings on five sixths of the training rows, and counts errors on the last sixth."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         data = load_classification("mnist", arguments.data_dir)
@@ -81,7 +81,7 @@ class Search:
             self.train("teacher", TEACHER, Run(0), settings, momentum)
 
     def student(self) -> None:
-        """Learning rates of the small network alone; α, learning rate and batch when it is taught.
+        """Learning rates of the small network alone; α, learning rate and batch when distilled.
 
         The teacher is the one of the table, trained for a shorter time.
         """

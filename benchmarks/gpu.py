@@ -6,7 +6,7 @@
 
 The race is that of `python -m benchmarks`, on the GPU: same weights, same batches, losses compared
 before anything is timed; each contestant in a process of its own, in turn. What does not fit into
-a part's time is left out, and named. Without a GPU it says so and ends with exit code 2.
+a part's time is left out, and named. Without a GPU it says so and exits with code 2.
 """
 
 import argparse
@@ -59,7 +59,7 @@ class Limits:
 
 
 def limits(cupy: Any) -> Limits:
-    """From the attributes that the driver tells: units × clock, and bus width × clock."""
+    """From the attributes that the driver reports: units × clock, and bus width × clock."""
     device = cupy.cuda.Device()
     attributes = device.attributes
     # Multiply-adds per multiprocessor and cycle: CUDA C++ Programming Guide, "Throughput of
@@ -130,7 +130,7 @@ def part_race(console: Console, deadline: float, backend: CupyBackend) -> Record
 
 
 def part_map(console: Console, deadline: float, backend: CupyBackend) -> Records:
-    """400 Students at once, 20 epochs of MNIST, from their weights to their last test."""
+    """400 Students at once, 20 epochs of MNIST, from their initial weights to their last test."""
     data = mnist()
     problem = Classification(data)
     rng = np.random.default_rng(0)
@@ -270,7 +270,7 @@ def part_graphs(console: Console, deadline: float, backend: CupyBackend) -> Reco
         ]
         backend.synchronize()
         with stream:
-            run(captured)  # compiles, and takes what cuBLAS wants to take
+            run(captured)  # compiles, and lets cuBLAS allocate what it needs
             stream.synchronize()
             stream.begin_capture()
             run(captured)
@@ -325,7 +325,7 @@ def summary(records: Records, console: Console) -> None:
 
 
 def main() -> int:
-    """Parse the flags, run the parts, print and write; the exit code."""
+    """Parse the flags, run the parts, print and write; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu",
         description=__doc__,

@@ -1,6 +1,6 @@
 """The contestants: each trains a `Workload` from the same weights on the same batches.
 
-Everything that a library offers to be fast and that keeps the same mathematics is used: fused
+Everything that a library offers for speed and that keeps the mathematics the same is used: fused
 Adam, compilation, a loop that is compiled as a whole, batched products for several networks.
 """
 
@@ -18,7 +18,7 @@ CHECKED_STEPS = 5
 
 
 class Peer:
-    """A contestant: `prepare` builds everything that is not part of a step, `run` trains on.
+    """A contestant: `prepare` builds everything that is not part of a step, `run` trains further.
 
     Args:
         workload: what is trained; the batches are its rows in its order, again and again.
@@ -55,7 +55,7 @@ class Peer:
         raise NotImplementedError
 
     def run(self, steps: int) -> float:
-        """Train so many steps further, and return the mean loss; or compute outputs so often."""
+        """Train that many more steps, and return the mean loss; or compute outputs that often."""
         if self.workload.inference:
             for _ in range(steps):
                 outputs = self.outputs(self.inputs)
@@ -65,7 +65,7 @@ class Peer:
         return self.train(self.batches[numbers])
 
     def check(self) -> list[float]:
-        """What must be equal among contestants: the losses of the first steps, or the outputs."""
+        """What must agree among contestants: the losses of the first steps, or the outputs."""
         return [self.run(1) for _ in range(1 if self.workload.inference else CHECKED_STEPS)]
 
 
@@ -130,7 +130,7 @@ class NkdTf32(NkdCupy):
 
 
 class Products(Peer):
-    """Only the matrix products, on ready arrays: what bounds everybody."""
+    """Only the matrix products, on ready arrays: a bound for everybody."""
 
     name = "products alone"
     compared = False
@@ -266,7 +266,7 @@ class TorchCompiled(Torch):
 
 
 class TorchGpu(Torch):
-    """PyTorch eager on a GPU, the data there, too."""
+    """PyTorch eager on a GPU, where the data are as well."""
 
     device = "cuda"
 
@@ -366,7 +366,7 @@ class JaxGpu(Jax):
 
 
 class Sklearn(Peer):
-    """scikit-learn's MLP by `partial_fit`. It cannot distil: there it trains on the labels."""
+    """scikit-learn's MLP by `partial_fit`. It cannot distil, so there it trains on the labels."""
 
     name = "scikit-learn"
     # Its loss for regression is half a mean squared error, its penalty a mean over the batch.

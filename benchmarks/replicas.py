@@ -1,4 +1,4 @@
-"""What R networks in one pass cost, against R in turn and against two at once in two threads.
+"""What R networks in one pass cost, compared with R in turn and with two at once in two threads.
 
     python -m benchmarks.replicas --json FILE.json --chart FILE.png
 
@@ -29,7 +29,7 @@ THREADED = ("teacher-mnist", "teacher-housing", "student-mnist")
 
 
 def seconds_per_step(training: Training, workload: Workload, steps: int) -> float:
-    """Train so many steps, each network on its own order."""
+    """Train that many steps, each network on its own order; return the seconds per step."""
     rng = np.random.default_rng(0)
     orders = np.stack(
         [
@@ -67,7 +67,7 @@ def one_pass(name: str, backend: str, rounds: int = 5) -> list[dict[str, Any]]:
 
 
 def two_threads(name: str, backend: str, rounds: int = 7) -> dict[str, Any]:
-    """Two runs in two Python threads of one BLAS thread each, against the two in turn."""
+    """Two runs in two Python threads with one BLAS thread each, compared with the two in turn."""
     workload, steps = WORKLOADS[name], 20 if name == "teacher-mnist" else 200
     trainings = [workload.training(choose(backend)) for _ in range(2)]
     ratios = []

@@ -20,7 +20,7 @@ def serve(peer_name: str, workload_name: str, where: str) -> None:
     workload = {each.name: each for each in (*TRAINING, *INFERENCE, *GPU)}[workload_name]
     try:
         supported = kind.supports(workload)
-    except Exception as error:  # noqa: BLE001 - a missing library is told, not raised
+    except Exception as error:  # noqa: BLE001 - a missing library is reported, not raised
         print(json.dumps({"missing": f"{type(error).__name__}: {error}"}), flush=True)
         return
     if not supported:

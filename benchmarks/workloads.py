@@ -26,7 +26,7 @@ class Workload:
         batch_size: rows per step.
         rows: training rows, from which the batches are gathered.
         distilled: whether the loss has a soft part.
-        replicas: networks trained side by side, each on the same batches.
+        replicas: networks trained side by side, all on the same batches.
         inference: time the outputs of `batch_size` rows instead of a training step.
     """
 
@@ -63,7 +63,7 @@ class Workload:
     def operations(self) -> int:
         """Floating-point operations that the products of a step need: the floor of its work.
 
-        A layer's z = x W takes 2·B·I·O, and so do its dW and, but in the first layer, its dx.
+        A layer's z = x W takes 2·B·I·O, and so do its dW and, except in the first layer, its dx.
         """
         products = [2 * self.batch_size * I * O for I, O in itertools.pairwise(self.sizes)]
         once = sum(products) if self.inference else 3 * sum(products) - products[0]
@@ -71,15 +71,18 @@ class Workload:
 
     @property
     def bytes(self) -> int:
-        """The fewest bytes that a step moves: the batch as stored, and of each parameter w, m and
-        v, there and back (if gradients and hidden layers never leave the chip)."""
+        """The fewest bytes that a step moves.
+
+        They are the batch as stored, and of each parameter w, m and v, both read and written (if
+        gradients and hidden layers never leave the chip).
+        """
         parameters = sum((I + 1) * O for I, O in itertools.pairwise(self.sizes))
         batch = self.batch_size * self.sizes[0] * (1 if self.classes and not self.inference else 4)
         return batch + self.replicas * parameters * 4 * (1 if self.inference else 6)
 
     @property
     def scale(self) -> float:
-        """What a stored input is multiplied with."""
+        """The factor on each stored input."""
         return 1 / 255 if self.classes else 1.0
 
     @property
@@ -151,4 +154,4 @@ GPU_TRAINING = [
 ]  # fmt: skip
 MAP = Workload("map", "400 Students, MNIST", MNIST_STUDENT, 128, 60_000, True, replicas=400)
 GPU = [*GPU_TRAINING[:4], MAP, *INFERENCE, *GPU_TRAINING[4:]]
-"""What is timed on a GPU, the most telling first."""
+"""What is timed on a GPU, the most informative first."""

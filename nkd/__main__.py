@@ -15,7 +15,7 @@ COMMANDS = {"hinton2015": (hinton2015.Flags, hinton2015.run, hinton2015.DESCRIPT
 
 
 def main() -> int:
-    """Run the command that the command line names; returns the exit code."""
+    """Run the command named on the command line; return the exit code."""
 
     def work() -> None:
         options: dict[str, Any] = {

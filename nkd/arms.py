@@ -1,4 +1,4 @@
-"""Arms: what else is compared with the Person than the Student, and how many runs are trained.
+"""Arms: what is compared with the Person besides the Student, and how many runs train at a time.
 
 An arm is one way to train, with a run for each seed. The cells of a sweep are arms that differ
 from the Student in α, T or the loss; control arms keep those and change what is imitated. All
@@ -26,7 +26,7 @@ class Arm:
     """One way to train: a run for each seed.
 
     Args:
-        name: for people, as "temperature 4, alpha 0.5" or "label-smoothing".
+        name: for people, such as "temperature 4, alpha 0.5" or "label-smoothing".
         runs: one for each seed, in the order of the seeds.
         cell: swept fields and their values in this arm; {} in a control arm.
     """
@@ -40,7 +40,7 @@ def cells(sweep: Mapping[str, Sequence[Any]], students: Sequence[Run]) -> list[A
     """An arm for each combination of the swept values; all else is as in the Students' runs.
 
     Args:
-        sweep: fields of `Run`, or its loss's own parameters, and the values that they take, as
+        sweep: fields of `Run`, or its loss's own parameters, with the values to try, such as
             {"temperature": [1, 4]}.
         students: one run for each seed.
     """
@@ -66,23 +66,23 @@ CONTROLS = {
 """The control arms and what each of them imitates."""
 
 OF_CLASSES = ("label-smoothing", "shuffled-teacher", "permuted-teacher")
-"""Those that a regression cannot have."""
+"""Those that regression cannot have."""
 
 
 OF_TRAINED = ("untrained-teacher", "early-teacher")
-"""Those that need a teacher that is trained here."""
+"""Those that need a teacher trained here."""
 
 
 def checked_controls(
     names: Sequence[str], *, classes: bool, trained: bool, optimizer: str
 ) -> list[str]:
-    """The names of control arms; "all" stands for all that are possible.
+    """The names of control arms, where "all" stands for all that are possible.
 
     Args:
-        names: of `CONTROLS`.
+        names: keys of `CONTROLS`, or "all" alone.
         classes: whether it is a classification.
         trained: whether the teacher is trained here.
-        optimizer: the Students' and Persons'.
+        optimizer: that of the Students and Persons.
 
     Raises:
         UserError: one of them does not exist, or makes no sense here.
@@ -101,7 +101,7 @@ def checked_controls(
         )
     for name in names:
         if name not in possible or names.count(name) > 1:
-            raise UserError(f"--arms {name}: once each, of {', '.join(possible)}; or all")
+            raise UserError(f"--arms {name}: choose, once each, from {', '.join(possible)}; or all")
     return names
 
 
@@ -112,15 +112,15 @@ def control(
     imitated: Callable[[int], np.ndarray],
     scale: Callable[[], Sequence[float]],
 ) -> Arm:
-    """A control arm: the Students with other targets, or the Person with steps of another length.
+    """A control arm: the Students with other targets, or the Person with rescaled steps.
 
     Args:
         name: one of `CONTROLS`.
         students: one run for each seed.
         y: labels of the training rows.
-        imitated: outputs (K, N, ·) of the K teachers after so many epochs.
-        scale: the factors on the learning rate that give the Person's steps the Student's mean
-            gradient norm, one for each seed.
+        imitated: gives the outputs (K, N, ·) of the K teachers after that many epochs.
+        scale: gives the factors on the learning rate that give the Person's steps the Student's
+            mean gradient norm, one for each seed.
     """
     if name == "scaled-person":
         factors = zip(students, scale(), strict=True)
@@ -153,8 +153,8 @@ def scales(
     """The factors on the Persons' learning rates that give them their Students' gradient norms.
 
     One for each seed: the ratio of the two means over all steps of both trainings, which are
-    run for it. The scaled Person then takes a way of its own, so its mean is close to the
-    Student's, not equal to it.
+    run for this. The scaled Person then takes a path of its own, so its mean is close to the
+    Student's, but not equal to it.
     """
     runs = [*students, *(Run(run.seed) for run in students)]
     norms = controls.GradientNorms()
@@ -168,12 +168,12 @@ def passes(
 ) -> list[list[Run]]:
     """The arms' runs, arm by arm, in as few passes as fit into the memory.
 
-    A pass holds as many whole arms as fit; or if not even one does, as many runs of an arm.
+    A pass holds as many whole arms as fit or, if not even one does, as many runs of an arm.
 
     Args:
-        arms: of as many runs each.
+        arms: with the same number of runs each.
         memory: bytes.
-        needed: how many bytes some runs take side by side.
+        needed: gives the bytes that some runs take side by side.
 
     Raises:
         UserError: one run alone does not fit.
@@ -211,14 +211,14 @@ def train_arms(
     train: Callable[[Training], Any] = Training.run,
     backend: Backend = NUMPY,
 ) -> dict[str, np.ndarray]:
-    """Train all runs of all arms; the test metrics after the last epoch, each (arms, seeds).
+    """Train all runs of all arms; return the test metrics after the last epoch, each (arms, seeds).
 
-    The runs are trained side by side in as many passes as the memory asks for; the numbers do
+    The runs are trained side by side in as many passes as the memory requires; the numbers do
     not depend on how they are split.
 
     Args:
         memory: bytes that a pass may take.
-        train: trains one `Training`, as to show progress.
+        train: trains one `Training`, for example to show progress.
     """
     finals = []
     for runs in passes(

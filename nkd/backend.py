@@ -1,7 +1,7 @@
 """Where the arrays live: NumPy on the CPU, or CuPy on a GPU.
 
 This is the one place that decides. Everything else computes with `backend.xp`, the array
-namespace (`numpy` or `cupy`), in functions that both have; what the two do differently is a
+namespace (`numpy` or `cupy`), using functions that both have; what the two do differently is a
 method here.
 """
 
@@ -24,23 +24,23 @@ NAMES = ("auto", "numpy", "numba", "cupy")
 
 
 class Backend:
-    """An array namespace and the few operations that differ between devices (here: NumPy)."""
+    """An array namespace and the few operations that differ between devices (this one: NumPy)."""
 
     name = "numpy"
     xp: ModuleType = np
     step: Callable[..., Any] | None = None
     """The backend's compiled form of `training.Step`, if it has one."""
     outputs: Callable[..., Any] | None = None
-    """The backend's own way to the outputs of an `MLP`, if it has one."""
+    """The backend's compiled way to compute the outputs of an `MLP`, if it has one."""
     compiled: frozenset[str] = frozenset()
-    """What these two know: see `computes`."""
+    """The compiled forms that these two support: see `computes`."""
 
     def device(self) -> str:
         """The device in words, for reports."""
         return f"{os.cpu_count()} cores ({platform.machine()})"
 
     def asarray(self, values: Array, dtype: Any = None) -> Array:
-        """`values` on the device; no copy where they are there already with that dtype."""
+        """`values` on the device, without a copy if they are already there with that dtype."""
         return self.xp.asarray(values, dtype=dtype)
 
     def to_numpy(self, values: Array) -> np.ndarray:
@@ -48,9 +48,9 @@ class Backend:
         return np.asarray(values)
 
     def gather(self, out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
-        """out = scale·table[rows], for a table (N, K) and row numbers (B,): nothing checks them.
+        """out = scale·table[rows], for a table (N, K) and row numbers (B,), which are not checked.
 
-        `work` is a buffer for the rows as the table holds them: `out` itself if of its type.
+        `work` is a buffer for the rows in the table's dtype: `out` itself if it has that dtype.
         """
         # With the default mode, "raise", NumPy gathers into a buffer of its own first.
         np.take(table, rows, axis=0, out=work, mode="clip")
@@ -64,15 +64,15 @@ class Backend:
             self.xp.multiply(out, scale, out=out)
 
     def operation(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """The form of a named operation: a plain function of (xp, …), with xp filled in."""
+        """The form of a named operation `plain` (xp, …): here `plain` itself, with xp filled in."""
         return functools.partial(plain, self.xp)
 
     def computes(self, *parts: Any) -> bool:
-        """Whether the compiled step, and forward pass, compute what each of these parts does.
+        """Whether the compiled step and forward pass compute the same as each of these parts.
 
-        A layer, loss, optimiser or table says so itself: the `compiled` of its class names the
-        form that computes the same. A subclass has to say it again, since it may do something
-        else; what says nothing takes the plain way.
+        A layer, loss, optimiser or table declares it: the `compiled` of its class names the form
+        that computes the same. A subclass has to declare it again, since it may do something
+        else; a part that declares nothing takes the plain way.
         """
         return all(vars(type(part)).get("compiled") in self.compiled for part in parts)
 
@@ -83,10 +83,10 @@ class Backend:
         return psutil.virtual_memory().available
 
     def synchronize(self) -> None:
-        """Return when everything that was asked of the device is done (needed to time it)."""
+        """Wait until the device has finished all its work (needed for timing)."""
 
     def buffer(self, replicas: Sequence[int], columns: int, dtype: Any) -> "Buffer":
-        """Memory for an array (*replicas, B, columns) of which B changes."""
+        """Memory for an array (*replicas, B, columns) whose B varies."""
         return Buffer(self.xp, replicas, columns, dtype)
 
 
@@ -102,7 +102,7 @@ class NumbaBackend(Backend):
     def __init__(self) -> None:
         try:
             from nkd import fused_cpu
-        except Exception as error:  # noqa: BLE001 - missing, or at odds with NumPy or its cache
+        except Exception as error:  # noqa: BLE001 - missing, or in conflict with NumPy or its cache
             reason = str(error).partition("\n")[0]
             raise UserError(
                 f"--backend numba: Numba cannot be used ({reason}); install it with "
@@ -121,7 +121,7 @@ class NumbaBackend(Backend):
         self.forms.gather(out, table, rows, scale, work)
 
     def operation(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """The compiled form of that function, if there is one; else the plain one."""
+        """The compiled form of that function if there is one, else the plain one."""
         if f"{plain.__module__}.{plain.__name__}" in self.forms.OPERATIONS:
             return functools.partial(getattr(self.forms, plain.__name__), None)
         return super().operation(plain)
@@ -179,7 +179,7 @@ class CupyBackend(Backend):
         self.forms.gather(out, table, rows, scale, work)
 
     def operation(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """The CUDA form of that function, if there is one; else the plain one."""
+        """The CUDA form of that function if there is one, else the plain one."""
         if f"{plain.__module__}.{plain.__name__}" in self.forms.plain:
             return getattr(self.forms, plain.__name__)
         return super().operation(plain)
@@ -195,10 +195,10 @@ class CupyBackend(Backend):
 
 
 class Buffer:
-    """Memory for an array (*replicas, B, columns) of which B changes: a short last batch, say.
+    """Memory for an array (*replicas, B, columns) whose B varies, as with a short last batch.
 
-    It is allocated for the largest B that was asked for; smaller ones use its beginning, so
-    each array is contiguous, and asking for the same B again gives the same memory.
+    It is allocated for the largest B requested so far; smaller arrays use its beginning, so
+    each array is contiguous, and requesting the same B again gives the same memory.
     """
 
     def __init__(self, xp: ModuleType, replicas: Sequence[int], columns: int, dtype: Any) -> None:
@@ -206,7 +206,7 @@ class Buffer:
         self.memory = xp.empty(0, dtype)
 
     def rows(self, batch: int) -> Array:
-        """The array (*replicas, batch, columns); its contents are whatever was there."""
+        """The array (*replicas, batch, columns), with undefined contents."""
         size = math.prod(self.replicas) * batch * self.columns
         if self.memory.size < size:
             self.memory = self.xp.empty(size, self.memory.dtype)
@@ -214,7 +214,7 @@ class Buffer:
 
 
 NUMPY = Backend()
-"""The NumPy backend, which is always there."""
+"""The NumPy backend, which is always available."""
 
 
 def choose(name: str = "auto", *, tf32: bool = False) -> Backend:
@@ -222,7 +222,7 @@ def choose(name: str = "auto", *, tf32: bool = False) -> Backend:
 
     Args:
         name: one of `NAMES`.
-        tf32: whether products may run on a GPU's tensor cores, in less than float32's precision.
+        tf32: whether products may run on a GPU's tensor cores, with less than float32 precision.
 
     Raises:
         UserError: the name is unknown, or what was asked for cannot be used.

@@ -1,4 +1,4 @@
-"""What both runners share: flags, their checks, and how a run ends. Flags only translate."""
+"""What both runners share: flags, their checks, and how a run ends. Flags are only translated."""
 
 import dataclasses
 import io
@@ -32,10 +32,10 @@ class Flags:
     """numpy; numba (compiled, faster); cupy (NVIDIA GPU); auto: cupy or numba if usable."""
 
     tf32: bool = field(default=False, action="store_true")
-    """Products on the GPU's tensor cores, in less than float32's precision; cupy only."""
+    """Products on the GPU's tensor cores, with less than float32 precision; cupy only."""
 
     dataset: str = field(default="auto", metavar="NAME")
-    """Data set; auto takes the real one, or an embedded stand-in if it cannot be had."""
+    """Data set; auto takes the real one, or an embedded stand-in if that is not available."""
 
     data_dir: str = field(default="", metavar="DIR")
     """Folder that holds the data files; without it, and without $NKD_DATA_DIR, they are fetched."""
@@ -65,22 +65,22 @@ class Flags:
     """Seed of the (first) Teacher and of the first pair; the next ones count up from it."""
 
     teachers: int = 1
-    """Number of Teachers, a divisor of --seeds; more than 1 let the verdict be about them all."""
+    """Number of Teachers, a divisor of --seeds; with more than 1 the verdict is about them all."""
 
     sweep: list[str] = field(default_factory=list, metavar="NAME=VALUES", nargs="*")  # noqa: RUF009
-    """Train the Student with all these values, too: alpha=0.1,0.5 temperature=1,4 makes 4 arms."""
+    """Also train the Student with all these values: alpha=0.1,0.5 temperature=1,4 makes 4 arms."""
 
     arms: str = field(default="", metavar="NAMES")
-    """Control arms, too, as label-smoothing,early-teacher; "all" takes all that are possible."""
+    """Also train control arms: label-smoothing,early-teacher, say; "all" takes all that apply."""
 
     memory: str = field(default="", metavar="SIZE")
-    """What a pass of training may take, as 500M or 4G; by default half of what is free."""
+    """Memory that a pass of training may take: 500M or 4G, say; by default half of what is free."""
 
     optimizer: Literal["adam", "sgd"] = "adam"
     """adam, or sgd (w - learning rate * gradient; it needs a learning rate of its own)."""
 
     out: str = field(default="runs/<time>", metavar="DIR")
-    """Folder for the files of the run; <time> stands for when it starts."""
+    """Folder for the files of the run; <time> stands for its start time."""
 
     def check(self) -> None:
         """Raise a UserError that names the first flag whose value makes no sense."""
@@ -121,15 +121,15 @@ def parse_sweep(texts: Sequence[str], flags: Flags, losses: Sequence[type[Loss]]
     for text in texts:
         name, _, values = text.partition("=")
         if name not in possible or name in sweep:
-            raise wrong("sweep", text, f"once each, one of {', '.join(possible)} = values")
+            raise wrong("sweep", text, f"sweep one of {', '.join(possible)}, once each")
         try:
             sweep[name] = [value if name == "loss" else float(value) for value in values.split(",")]
         except ValueError as error:
             raise wrong("sweep", text, str(error)) from None
         if len(set(sweep[name])) < len(sweep[name]):
-            raise wrong("sweep", text, "each value once")
+            raise wrong("sweep", text, "give each value once")
     if len(sweep) > 2:
-        raise wrong("sweep", " ".join(texts), "at most two names, so that a map shows it")
+        raise wrong("sweep", " ".join(texts), "give at most two names, so that a map can show it")
     try:
         student = Run(0, targets=np.empty(0), **flags.student())
         kinds_of(losses, [run for arm in cells(sweep, [student]) for run in arm.runs])
@@ -143,7 +143,7 @@ def parse_memory(text: str) -> int | None:
     """The bytes that 500M or 4G mean; None for "".
 
     Raises:
-        UserError: it is no size.
+        UserError: it is not a size.
     """
     if not text:
         return None
@@ -152,7 +152,7 @@ def parse_memory(text: str) -> int | None:
     except (ValueError, KeyError):
         size = 0.0
     if not 0 < size < math.inf:
-        raise wrong("memory", text, "give a size as 500M or 4G")
+        raise wrong("memory", text, "give a size such as 500M or 4G")
     return int(size)
 
 
@@ -162,7 +162,7 @@ def wrong(flag: str, value: Any, reason: str) -> UserError:
 
 
 class Parser(simple_parsing.ArgumentParser):
-    """A parser whose complaint is one line."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
@@ -193,7 +193,7 @@ class Runner:
 
 
 def main(runner: Runner, description: str) -> int:
-    """Run the experiment with the command line's flags; returns the exit code."""
+    """Run the experiment with the command line's flags; return the exit code."""
 
     def work() -> None:
         sets, losses = names_of(runner.name), by_name(runner.problem.losses)
@@ -210,7 +210,7 @@ def main(runner: Runner, description: str) -> int:
 
 
 def exit_code_of(work: Callable[[], None]) -> int:
-    """Do the work; returns the exit code, and tells a failure in one line."""
+    """Do the work and return the exit code; report a failure in one line."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a narrow encoding must not end a long run
@@ -283,7 +283,7 @@ def run(runner: Runner, flags: Flags) -> None:
 
 
 def command(runner: Runner, flags: Flags, problem: Problem, backend: Backend) -> str:
-    """The line that repeats a run: each flag, with what "auto" came to; but for the folder."""
+    """The command that repeats a run: every flag but the folder, with "auto" as it was resolved."""
     values = dataclasses.asdict(flags) | {"dataset": problem.data.name, "backend": backend.name}
     words = ["python", f"run_{runner.name}.py"]
     for name, value in values.items():

@@ -3,10 +3,10 @@
 Each control keeps one part of what a teacher says and destroys the others. Each function takes
 the teacher's logits on the training rows (N, C) and the labels y (N,), and returns logits (N, C)
 that a `Run` takes as its targets, with the same α and T as the Student beside it. If a Student
-is no better than the one with a control's targets, what that control destroys was not the reason.
+is no better than one with a control's targets, what that control destroys was not the reason.
 
-Another control has no targets: a Person with a `Run.learning_rate_factor` that gives its steps the
-length of the Student's, which `GradientNorms` measures.
+Another control has no targets: a Person with a `Run.learning_rate_factor` that makes its steps as
+long as the Student's; `GradientNorms` measures both.
 """
 
 from typing import Any
@@ -20,15 +20,16 @@ from nkd.random_streams import Purpose, random_stream
 
 
 def label_smoothing(z_teacher: np.ndarray, y: np.ndarray, T: float) -> np.ndarray:
-    """Smoothed labels that are, on average, as sure as the teacher is at temperature T.
+    """Smoothed labels that are, on average, as confident as the teacher is at temperature T.
 
     softmax(·/T) of each row has c on the label and (1 − c)/(C − 1) on each other class, where
-    c = mean p_T[y] is the probability that the teacher gives to the label. It keeps how sure a
-    target is, and nothing of the row or of how classes resemble each other (Szegedy et al. 2016,
-    arXiv:1512.00567, section 7; as a teacher, Yuan et al. 2020, arXiv:1909.11723).
+    c = mean p_T[y] is the probability that the teacher gives to the label. It keeps how
+    confident a target is, but nothing about the row or about how classes resemble each other
+    (Szegedy et al. 2016, arXiv:1512.00567, section 7; as a teacher, Yuan et al. 2020,
+    arXiv:1909.11723).
 
     Raises:
-        UserError: at this T the teacher is so sure that nothing is left for the other classes.
+        UserError: at this T the teacher is so confident that nothing is left for the others.
     """
     z = np.asarray(z_teacher, np.float64)
     N, C = z.shape
@@ -46,10 +47,11 @@ def label_smoothing(z_teacher: np.ndarray, y: np.ndarray, T: float) -> np.ndarra
 def shuffled_within_class(z_teacher: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     """The teacher's rows, each given to a random row of the same label.
 
-    It keeps what the teacher says of a class: how sure it is, and which classes resemble it. It
-    destroys what the teacher says of this row rather than others of its class: how much doubt it
-    deserves, and which class it looks a little like. It goes one step further than what Furlanello
-    et al. 2018 (arXiv:1805.04770) permute, see `permuted_others`, which leaves each row its doubt.
+    It keeps what the teacher says about a class: how sure it is, and which classes resemble it.
+    It destroys what the teacher says about this row rather than others of its class: how much
+    doubt it deserves, and which class it looks a little like. It goes one step further than the
+    permutation of Furlanello et al. 2018 (arXiv:1805.04770), see `permuted_others`, which leaves
+    each row its doubt.
     """
     stream = random_stream(seed, Purpose.SHUFFLED_TEACHER)
     shuffled = np.empty_like(z_teacher)
@@ -64,9 +66,8 @@ def permuted_others(z_teacher: np.ndarray, y: np.ndarray, seed: int) -> np.ndarr
 
     It keeps how sure the teacher is of each row's label and how its doubt is spread, but destroys
     which classes it doubts: "dark knowledge with permuted predictions" (Furlanello et al. 2018,
-    arXiv:1805.04770). They keep the largest probability in its place; here the
-    label's stays, also where the teacher is wrong. To permute logits is to permute probabilities,
-    at every T.
+    arXiv:1805.04770). They keep the largest probability in its place; here the label's stays, even
+    where the teacher is wrong. Permuting logits permutes the probabilities, at every T.
     """
     stream = random_stream(seed, Purpose.PERMUTED_TEACHER)
     N, C = z_teacher.shape
@@ -79,8 +80,8 @@ def permuted_others(z_teacher: np.ndarray, y: np.ndarray, seed: int) -> np.ndarr
 class GradientNorms:
     """Measures the gradients of a training: ‖∂L/∂w‖ of each network, mean over all steps so far.
 
-    It is a `Training`'s `on_gradients`. To give a Person's steps the mean length of a Student's,
-    take the ratio of both as the Person's `Run.learning_rate_factor`.
+    Pass it to a `Training` as `on_gradients`. To give a Person's steps the mean length of a
+    Student's, set the Person's `Run.learning_rate_factor` to the ratio Student/Person of the means.
     """
 
     def __init__(self) -> None:
@@ -88,7 +89,7 @@ class GradientNorms:
         self.total: Any = 0.0
 
     def __call__(self, network: MLP) -> None:
-        """Note the length of each network's gradient."""
+        """Add the length of each network's gradient."""
         gradients = network.gradients
         squares = (gradients * gradients).sum(axis=-1)
         self.total += network.backend.to_numpy(network.backend.xp.sqrt(squares))

@@ -1,11 +1,11 @@
-"""The data sets: MNIST, California Housing, their embedded stand-ins, tables of one's own; splits.
+"""The data sets: MNIST, California Housing, their embedded stand-ins, your own tables; splits.
 
 Real data come from a folder that the user names (`data_dir`, or the environment variable
 NKD_DATA_DIR), else from the user's cache, else from their standard loaders, and are verified by
 SHA-256 wherever they come from. Nothing in a named folder is ever unpickled. Only "auto" without
-a named folder may end with an embedded stand-in, and then `Dataset.notice` says so.
+a named folder may fall back to an embedded stand-in, and then `Dataset.notice` says so.
 
-`SOURCES` lists the data sets that can be asked for by name; `from_table` makes one of any table.
+`SOURCES` lists the data sets that can be asked for by name; `from_table` makes one from any table.
 """
 
 import gzip
@@ -31,7 +31,7 @@ import numpy as np
 from nkd.errors import UserError
 from nkd.random_streams import Purpose, random_stream
 
-# The canonical four files, as registered in tensorflow_datasets.
+# The four canonical files, as registered in tensorflow_datasets.
 MNIST_SHA256 = {
     "train-images-idx3-ubyte.gz": (
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
@@ -48,7 +48,7 @@ MNIST_SHA256 = {
 }
 CALIFORNIA_FILE = "cal_housing.data"
 CALIFORNIA_ROWS = 20_640
-# Of numbers, not of text: copies of the file differ in their line ends.
+# Of the numbers, not of the text: copies of the file differ in their line endings.
 CALIFORNIA_SHA256 = "a2f4f55ff91c67e60391318ea4d61d247d09f8fef119ec6f44a1eb727d7f1f7b"
 CALIFORNIA_DERIVED_SHA256 = "9b9082ab86651a01d663a8e4a70ea14c0b41d0b2bd693bccd3221dcd111e15ca"
 
@@ -63,19 +63,19 @@ class Dataset:
 
     Attributes:
         name: Its name in `SOURCES`, or any other.
-        title: The name for people.
+        title: Its name for people.
         x_train: (N, I); uint8 pixels, or float32 standardised features.
         y_train: (N,) int64 labels, or (N, O) float32 targets in units of `unit`.
         x_test: (M, I), like `x_train`.
         y_test: (M,) or (M, O), like `y_train`.
-        input_scale: What a stored input is multiplied with to give the network's input.
-        image_shape: Height and width, if each row is an image of grey values; else None.
+        input_scale: The factor that turns a stored input into the network's input.
+        image_shape: Height and width, if each row is a greyscale image; else None.
         feature_mean: (I,) float64 means of the training rows; None if not standardised.
         feature_deviation: (I,) float64 standard deviations of the training rows, likewise.
         unit: Unit of the targets; "" if they have none.
-        noise_floor: The RMSE on fresh rows that no model can beat, where it is known.
+        noise_floor: The RMSE on fresh rows that no model can beat, if it is known.
         stand_in: Whether these are embedded data in place of real ones.
-        notice: One line to show to the user if a stand-in was taken unasked; "" otherwise.
+        notice: One line to show the user if a stand-in was used without being asked for; else "".
     """
 
     name: str
@@ -96,12 +96,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from that can be asked for by name.
+    """The source of a data set that can be asked for by name.
 
     Args:
         task: "classification" or "regression".
-        load: Loads it, from the folder that the user names if any.
-        stand_in: The name of what "auto" takes where this one cannot be had.
+        load: Loads it, from the user's folder if one is named.
+        stand_in: The name of the data set that "auto" takes if this one is not available.
     """
 
     task: str
@@ -110,7 +110,7 @@ class Source:
 
 
 def names_of(task: str) -> list[str]:
-    """The data sets of that task that can be asked for; "auto" takes the first."""
+    """The names of the data sets for that task; "auto" takes the first."""
     return [name for name, source in SOURCES.items() if source.task == task]
 
 
@@ -120,11 +120,11 @@ def load(task: str, dataset: str = "auto", data_dir: Path | str | None = None) -
     Args:
         task: "classification" or "regression".
         dataset: Its name; "auto" takes the first of the task, or its stand-in with a notice if it
-            cannot be had and no folder was named.
+            is not available and no folder was named.
         data_dir: Folder that holds its files; NKD_DATA_DIR if None.
 
     Raises:
-        UserError: There is none of that name, or the data are missing, damaged or out of reach.
+        UserError: There is none with that name, or the data are missing, damaged or out of reach.
     """
     known = names_of(task)
     if dataset not in ("auto", *known):
@@ -151,8 +151,8 @@ def load_classification(
     """MNIST (60,000 and 10,000 rows of 784 pixels), or the digits of scikit-learn.
 
     Args:
-        dataset: "auto" takes MNIST, or the digits with a notice if MNIST cannot be had and no
-            folder was named.
+        dataset: "auto" takes MNIST, or the digits with a notice if MNIST is not available and
+            no folder was named.
         data_dir: Folder that holds the four canonical IDX files; NKD_DATA_DIR if None.
 
     Raises:
@@ -167,8 +167,8 @@ def load_regression(
     """California Housing (16,512 and 4,128 rows of 8 features), or Friedman #1.
 
     Args:
-        dataset: "auto" takes California Housing, or Friedman #1 with a notice if it cannot be
-            had and no folder was named.
+        dataset: "auto" takes California Housing, or Friedman #1 with a notice if it is not
+            available and no folder was named.
         data_dir: Folder that holds `cal_housing.data`; NKD_DATA_DIR if None.
 
     Raises:
@@ -187,7 +187,7 @@ def from_table(
     noise_floor: float | None = None,
     stand_in: bool = False,
 ) -> Dataset:
-    """A data set made of a table: a fifth of its rows, at random, are held out as test rows.
+    """A data set made from a table: a random fifth of its rows are held out as test rows.
 
     The features are standardised with the statistics of the training rows.
 
@@ -222,11 +222,11 @@ def from_table(
 
 
 def validation_split(dataset: Dataset, fraction: float = 1 / 6) -> Dataset:
-    """The training rows alone, split anew: whatever is tuned is tuned on these.
+    """The training rows alone, split again: tuning is done on these.
 
     Args:
         dataset: Its test rows are dropped.
-        fraction: Share of the training rows that become the new "test" rows.
+        fraction: Share of the training rows that becomes the new "test" rows.
 
     Returns:
         The split data; regression features are standardised with the new training rows.
@@ -282,7 +282,7 @@ def read_idx(path: Path) -> np.ndarray:
         content = gzip.decompress(_read_bytes(path))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(
-            f"{path} is truncated or no gzip file ({_one_line(error)}): get a fresh copy"
+            f"{path} is truncated or not a gzip file ({_one_line(error)}): get a fresh copy"
         ) from error
     dimensions = content[3] if content[:3] == b"\x00\x00\x08" and len(content) > 3 else 0
     start = 4 + 4 * dimensions
@@ -301,7 +301,7 @@ def check_digit_images(images: np.ndarray, labels: np.ndarray, rows: int, source
     """Check that there are `rows` images of 28 by 28 pixels with labels from 0 to 9.
 
     Raises:
-        UserError: They are not; `source` says where they were read.
+        UserError: There are not; `source` says where they were read from.
     """
     if images.shape != (rows, 28, 28) or labels.shape != (rows,):
         raise UserError(
@@ -313,7 +313,7 @@ def check_digit_images(images: np.ndarray, labels: np.ndarray, rows: int, source
 
 
 def source_answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
-    """Whether a web server answers for `url` within `seconds`, looking up its name included."""
+    """Whether a web server answers for `url` within `seconds`, including the name lookup."""
     answered = threading.Event()
 
     def probe() -> None:
@@ -322,14 +322,14 @@ def source_answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
             with urllib.request.urlopen(request, timeout=seconds):
                 answered.set()
         except urllib.error.HTTPError as error:
-            # The standard loaders retry server errors for minutes; any other status is theirs.
+            # The standard loaders retry server errors for minutes; other statuses are left to them.
             with error:
                 if error.code < 500:
                     answered.set()
         except (OSError, HTTPException):
             pass
 
-    # No timeout bounds the name lookup; a daemon thread can be left behind.
+    # No timeout limits the name lookup; a daemon thread can be abandoned.
     thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     thread.join(seconds)
@@ -389,7 +389,7 @@ def _download_mnist(folder: Path) -> None:
     url_of = {information.filename: url for url, information in MNIST.url_infos.items()}
     _require_answer(next(iter(url_of.values())))
     folder.mkdir(parents=True, exist_ok=True)
-    # Beside the goal, so that each file appears there at once and whole.
+    # In the same folder, so that each file appears under its name at once and complete.
     with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as unfinished:
         manager = tensorflow_datasets.download.DownloadManager(
             download_dir=unfinished,
@@ -503,7 +503,7 @@ def _digits() -> Dataset:
 
 
 def _friedman() -> Dataset:
-    """Friedman #1: y = 10 sin(π x₀ x₁) + 20 (x₂ - ½)² + 10 x₃ + 5 x₄ + N(0, 1); x₅ … x₇ idle.
+    """Friedman #1: y = 10 sin(π x₀ x₁) + 20 (x₂ - ½)² + 10 x₃ + 5 x₄ + N(0, 1); x₅ … x₇ unused.
 
     Source: Friedman, Multivariate adaptive regression splines, 1991.
     """
@@ -525,7 +525,7 @@ def _with_standardised(dataset: Dataset, train: np.ndarray, test: np.ndarray) ->
 
 
 def _random_split(rows: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the rows that stay and of the `fraction` that is held out."""
+    """Indices of the rows that stay, and of the `fraction` that is held out."""
     order = random_stream(SPLIT_SEED, Purpose.DATA_SPLIT).permutation(rows)
     held_out = round(rows * fraction)
     return order[held_out:], order[:held_out]
@@ -553,7 +553,7 @@ def _require_answer(url: str) -> None:
 
 @contextmanager
 def _loader_failures(title: str, files: Collection[str]) -> Iterator[None]:
-    """Tell whatever goes wrong in somebody else's loader in one line, with what to do."""
+    """Report whatever goes wrong in a third-party loader in one line, with what to do."""
     try:
         yield
     except Exception as error:
@@ -575,7 +575,7 @@ def _digest(table: np.ndarray) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    """The first line of an error's message: foreign ones may go on with advice of their own."""
+    """The first line of an error's message: those of libraries may go on with their own advice."""
     return str(error).partition("\n")[0].rstrip(": ") or type(error).__name__
 
 
@@ -591,4 +591,4 @@ SOURCES = {
     ),
     "friedman": Source("regression", lambda folder: _friedman()),
 }
-"""The data sets by name. To have one more, add it here: `--dataset` knows it then."""
+"""The data sets by name. To add one, add it here; `--dataset` then knows it."""

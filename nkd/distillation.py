@@ -21,7 +21,7 @@ from nkd.losses import DistillationLoss, Loss, RegressionDistillationLoss, one_h
 from nkd.weighted_regression import WeightedRegressionLoss
 
 LARGEST_TEMPERATURE = 1e6
-"""Beyond it, T² leaves no digits in float32."""
+"""Beyond it, T² leaves no significant digits in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +31,12 @@ class Run:
     Args:
         seed: of the initial weights and of the batch order.
         alpha: weight of the teacher, in [0, 1]; 0 is the Person.
-        temperature: T > 0, softens both sides of the soft loss; regression has none.
-        targets: the teacher's outputs on the training rows (N, C); needed where alpha > 0.
-        loss: how the teacher is used: one of the names of the `losses` of the `Problem`.
-        parameters: numbers that this loss alone has, by name; see `Loss.parameters`.
-        learning_rate_factor: what the learning rate of this run is multiplied with, > 0. Under
-            stochastic gradient descent this is the same as a factor on the loss.
+        temperature: T > 0, softens both sides of the soft loss; unused in regression.
+        targets: the teacher's outputs on the training rows (N, C); required if alpha > 0.
+        loss: how the teacher is used: a name of one of the `Problem`'s `losses`.
+        parameters: the loss's own numbers, by name; see `Loss.parameters`.
+        learning_rate_factor: a factor on the learning rate of this run, > 0. With stochastic
+            gradient descent this is the same as a factor on the loss.
     """
 
     seed: int
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def arm(self) -> tuple:
-        """What distinguishes it from other runs beside the seed: every other field.
+        """What distinguishes the run apart from its seed: every other field.
 
         Teachers' outputs are compared by identity.
         """
@@ -78,7 +78,7 @@ class Run:
         return tuple(values.values())
 
     def with_values(self, values: Mapping[str, Any]) -> "Run":
-        """The same run with other values of some fields, or of its loss's own parameters."""
+        """The same run with new values for some fields, or for its loss's own parameters."""
         names = {each.name for each in dataclasses.fields(self)}
         fields = {name: value for name, value in values.items() if name in names}
         own = {name: value for name, value in values.items() if name not in names}
@@ -87,9 +87,9 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class TeacherOutputs:
-    """A teacher that is known by what it says: of a forest, another library, an old experiment.
+    """A teacher known only by its outputs: a forest, another library, an old experiment.
 
-    Probabilities p become logits by their logarithm, as log(max(p, 1e-6)).
+    To give probabilities p, pass their logarithms as logits: log(max(p, 1e-6)).
 
     Args:
         train: its outputs on the training rows, logits (N, C) or values (N, O); those of K
@@ -118,7 +118,7 @@ class Problem(Protocol):
         """The training rows' true targets, (N, C) or (N, O)."""
 
     def measure(self, outputs: Array, y: Array, backend: Backend) -> dict[str, np.ndarray]:
-        """Metrics of outputs (R, N, ·), one number per network each."""
+        """The metrics of outputs (R, N, ·), each with one number per network."""
 
 
 class Classification:
@@ -176,7 +176,7 @@ class Regression:
 def arms_of(runs: Sequence[Run]) -> tuple[list[int], list[int], int]:
     """The first run of each arm, the number of each run's arm, and how many runs share each batch.
 
-    Batches are shared where the seeds repeat, as in runs listed arm by arm.
+    Batches are shared if the list of seeds repeats, as in runs listed arm by arm.
     """
     seeds = [run.seed for run in runs]
     different = list(dict.fromkeys(seeds))
@@ -194,13 +194,13 @@ def pairs(
     temperature: float = 1.0,
     loss: str = "blend",
 ) -> list[Run]:
-    """The Students of these seeds, and then their Persons.
+    """The Students of these seeds, then their Persons.
 
     Args:
-        seeds: S of them.
+        seeds: one pair each.
         alpha, temperature, loss: of the Students, see `Run`.
-        targets: a teacher's outputs (N, ·), or those of K teachers (K, N, ·), of which the
-            Student of seed number i learns from i mod K.
+        targets: a teacher's outputs (N, ·), or those of K teachers (K, N, ·); the Student of
+            seed number i learns from teacher i mod K.
     """
     seeds = list(seeds)
     teachers = [targets] if np.ndim(targets) == 2 else list(targets)

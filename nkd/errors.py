@@ -5,5 +5,5 @@ class UserError(Exception):
     """Something outside the program is wrong: a flag, a file, a missing library or device.
 
     Its message is one line that says what is wrong, where, and what to do. The command line
-    prints that line and ends with exit code 2; it never shows a traceback for it.
+    prints that line and exits with code 2, without a traceback.
     """

@@ -53,8 +53,9 @@ def compare(
 
     Args:
         problem: the data, the losses and the metrics.
-        teacher: one training of all K teachers, which is run first if it was not yet; or what
-            teachers of any kind said. The Student of seed number i learns from teacher i mod K.
+        teacher: one training of all K teachers, which is run first if it has not been yet; or the
+            outputs of teachers of any kind. The Student of seed number i learns from teacher i
+            mod K.
         student: hidden units of Student and Person.
         settings: how Student and Person are trained.
         alpha, temperature, loss: how a Student uses its teacher, see `Run`.
@@ -65,8 +66,8 @@ def compare(
         memory: bytes that a pass of training may take; by default half of what is free.
         backend: where everything is trained.
         screen: shows progress, table and verdict; by default nothing is printed.
-        folder: gets the files of the run, among them weights and report; by default none.
-        about: what configuration.json says of the run beside what is known here.
+        folder: takes the files of the run, among them weights and report; by default none.
+        about: what configuration.json says about the run besides what is known here.
 
     Raises:
         UserError: something does not fit together, or does not fit into memory; or a training
@@ -95,7 +96,7 @@ def compare(
         f"computing with {backend.name} on {backend.device()}{where}"
     )
 
-    # Before the long work starts: the targets are not there yet, but their number is.
+    # Before the long work starts: the targets are not known yet, but their number is.
     sizes = (data.x_train.shape[1], *student, problem.outputs)
     memory = backend.free_memory() // 2 if memory is None else memory
     expected = pairs(seeds, targets=np.empty((teachers, 0, 0)), **how)
@@ -153,7 +154,7 @@ def number_of(teacher: Training | TeacherOutputs, problem: Problem) -> int:
     """How many teachers there are.
 
     Raises:
-        UserError: what they said does not fit the rows of the problem.
+        UserError: their outputs do not fit the rows of the problem.
     """
     if isinstance(teacher, Training):
         return len(teacher.runs)
@@ -179,7 +180,7 @@ def networks_of(
     memory: int | None = None,
     backend: Backend = NUMPY,
 ) -> Training:
-    """The training, still to be run, of a network for each seed on the labels alone: Teachers.
+    """A training, not yet run, of one network for each seed on the labels alone: the Teachers.
 
     Args:
         hidden: their hidden units.
@@ -203,7 +204,7 @@ def check_memory(
     memory: int,
     backend: Backend,
 ) -> None:
-    """Refuse a training that would take more than so many bytes.
+    """Refuse a training that would take more than `memory` bytes.
 
     Raises:
         UserError: it would.
@@ -229,8 +230,8 @@ def further_arms(
     students = pair.runs[: len(pair.runs) // 2]
 
     def imitated(epochs: int) -> np.ndarray:
-        """The teachers' outputs after so many epochs."""
-        assert isinstance(teacher, Training)  # `checked_controls` sees to it
+        """The teachers' outputs after that many epochs."""
+        assert isinstance(teacher, Training)  # `checked_controls` ensures it
         young = dataclasses.replace(teacher.settings, epochs=max(epochs, 1))
         training = Training(problem, teacher.network.sizes, teacher.runs, young, backend=backend)
         if epochs:
@@ -247,8 +248,8 @@ def further_arms(
 
 
 def write_report(folder: Folder, results: Results, settled: Mapping[str, Any]) -> None:
-    """All files that show results."""
-    from nkd.report.figure import report_png  # they bring Matplotlib
+    """Write all files that show results."""
+    from nkd.report.figure import report_png  # they import Matplotlib
     from nkd.report.page import report_html
 
     comparison = results.comparison
@@ -296,7 +297,7 @@ def configuration(
 
 
 def installed(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names and versions of those packages that are there."""
+    """Names and versions of those packages that are installed."""
     for name in packages:
         with suppress(PackageNotFoundError):
             yield name, version(name)

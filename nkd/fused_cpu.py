@@ -1,15 +1,15 @@
 """The named operations compiled by Numba: the same formulas, in few passes and on all cores.
 
 Each function named like a plain one (layers.py, losses.py, optimizers.py) has its signature, and
-is tested to be equal to it. All of them work in blocks, and there is only one pool of threads:
-Numba's hands out the blocks, and each block's part of a product is a call of BLAS in one thread.
-A block of a layer is some of its columns:
+is tested to equal it. All of them work in blocks, and there is only one pool of threads: Numba's
+hands out the blocks, and each block's part of a product is a BLAS call in one thread. A block of a
+layer is some of its columns:
 
     forward, and dz of the backward pass     columns of h
     dW and dx                                rows of W: the columns of the layer below
 
 so what a core has written is mostly what it reads next. `train_network` goes through the same
-blocks in the order of `training.Step`. What is compiled is cached on disk.
+blocks in the order of `training.Step`. Compiled code is cached on disk.
 """
 
 import importlib
@@ -27,14 +27,14 @@ from numba import prange, types
 from numba.extending import get_cython_function_address
 from threadpoolctl import ThreadpoolController
 
-Array = Any  # NumPy arrays, all of them
+Array = Any  # always a NumPy array
 
-# No "fastmath": each operation is rounded as it is written, so a seed keeps its bits.
+# No "fastmath": each operation is rounded as written, so a seed always gives the same bits.
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 def has_threads() -> bool:
-    """Whether Numba finds OpenMP or TBB; its own pool takes longer to wake than most products."""
+    """Whether Numba finds OpenMP or TBB; waking its own pool takes longer than most products."""
     for pool in ("omppool", "tbbpool"):
         try:
             importlib.import_module(f"numba.np.ufunc.{pool}")
@@ -49,7 +49,7 @@ THREADS = numba.get_num_threads() if has_threads() else 1
 
 
 def compiled(function: Any, in_parallel: bool) -> Any:
-    """Compile a function; what is cached for other numbers of threads is another function's."""
+    """Compile a function; its name, and so its cache entry, depends on the number of threads."""
     function.__qualname__ += f"_{THREADS}"
     return numba.njit(**OPTIONS, parallel=in_parallel and THREADS > 1)(function)
 
@@ -66,17 +66,17 @@ OPERATIONS = {
     "nkd.losses.squared_error_loss",
     "nkd.optimizers.adam_update",
 }
-"""The plain functions that have a form here, of the same name."""
+"""The plain functions that have a form here, with the same name."""
 
 PARTS = frozenset({"dense", "distillation_loss", "squared_error_loss", "adam_update", "gather"})
-"""What `CompiledStep` and `CompiledForward` are made of: see `Backend.computes`."""
+"""The parts that `CompiledStep` and `CompiledForward` support: see `Backend.computes`."""
 
 
 # Matrix products: SciPy's BLAS, the one that Numba can call, in one thread.
 
 
 def blas(name: str, arguments: int) -> Any:
-    """SciPy's BLAS function of that name, callable in compiled code: all arguments are pointers."""
+    """SciPy's BLAS function of that name, callable in compiled code; all arguments are pointers."""
     symbol = f"nkd_{name}"
     address = get_cython_function_address("scipy.linalg.cython_blas", name)
     llvmlite.binding.add_symbol(symbol, address)
@@ -88,7 +88,7 @@ sgemv, dgemv = blas("sgemv", 11), blas("dgemv", 11)
 
 
 def use_one_blas_thread() -> None:
-    """Keep SciPy's BLAS in the thread that calls it. NumPy's, if it is another, stays as it is."""
+    """Keep SciPy's BLAS in the calling thread. NumPy's, if it is another one, stays as it is."""
     libraries = ThreadpoolController().select(user_api="blas").lib_controllers
     of_scipy = [each for each in libraries if "scipy.libs" in each.filepath]
     for library in of_scipy or libraries:
@@ -97,7 +97,7 @@ def use_one_blas_thread() -> None:
 
 @serial
 def stored(array: Array) -> tuple[int, int]:
-    """How BLAS finds an array's numbers: as they are or transposed, and the length of a line."""
+    """How BLAS reads an array: as it is or transposed, and the leading dimension."""
     if array.strides[1] == array.itemsize:
         return ord("N"), max(array.strides[0] // array.itemsize, array.shape[1])
     return ord("T"), max(array.strides[1] // array.itemsize, array.shape[0])
@@ -105,15 +105,15 @@ def stored(array: Array) -> tuple[int, int]:
 
 @serial
 def product(out: Array, x: Array, y: Array) -> None:
-    """out ← x y, for parts of arrays whose rows, or for transposed ones columns, are contiguous."""
-    # BLAS stores columns, NumPy rows: read by BLAS, each array is its transpose, so outᵀ = yᵀ xᵀ.
+    """out ← x y, for parts of arrays with contiguous rows (or columns, if transposed)."""
+    # BLAS is column-major, NumPy row-major: to BLAS each array is its transpose, so outᵀ = yᵀ xᵀ.
     sizes, flags, scalars = np.empty(6, np.int32), np.empty(2, np.uint8), np.empty(2, x.dtype)
     sizes[0], sizes[1], sizes[2] = y.shape[1], x.shape[0], x.shape[1]
     flags[0], sizes[3] = stored(y)
     flags[1], sizes[4] = stored(x)
     sizes[5] = stored(out)[1]
     scalars[0], scalars[1] = 1, 0  # out ← 1·x y + 0·out
-    if len(x) == 1 and flags[0] == ord("N"):  # a row: the product of a matrix and a vector
+    if len(x) == 1 and flags[0] == ord("N"):  # a row: a matrix-vector product
         sizes[1], sizes[4] = x.shape[1], x.strides[1] // x.itemsize
         sizes[5] = out.strides[1] // out.itemsize
         vector = (
@@ -142,16 +142,16 @@ def product(out: Array, x: Array, y: Array) -> None:
 
 @serial
 def block(size: int, k: int, blocks: int) -> tuple[int, int]:
-    """From where to where block k of so many numbers goes; it starts at a cache line."""
+    """Where block k of `size` numbers starts and stops; it starts at a cache line."""
     width = -(-size // (16 * blocks)) * 16
     return min(size, k * width), min(size, (k + 1) * width)
 
 
 @serial
 def blocks_of(B: int, I: int, O: int, threads: int) -> int:
-    """Into how many blocks a layer is cut: each has work for some ten microseconds, or more.
+    """How many blocks a layer is cut into: each has some ten microseconds of work, or more.
 
-    Its time goes with its multiply-adds; reading its weights takes as long as 8 rows of them.
+    Its time is proportional to its multiply-adds, and reading the weights takes as long as 8 rows.
     """
     return min(threads, -(-((B + 8) * I * O) // 1_200_000))
 
@@ -289,7 +289,7 @@ def dense_backward(
 
 @serial
 def limit_block(W: Array, largest: float, scale: Array, k: int, blocks: int) -> None:
-    """Some columns of W."""
+    """`limit_norms` for some columns of W."""
     start, stop = block(W.shape[1], k, blocks)
     if start == stop:
         return
@@ -388,12 +388,15 @@ def adam_update(
             adam_block(w[r], m[r], v[r], g[r], beta1, beta2, rate[r, 0], epsilon, k, THREADS)
 
 
-# The whole step. One network's arrays have an axis less than those of all.
+# The whole step. Arrays of one network have one axis fewer than those of all networks.
 
 
 class Layout(NamedTuple):
-    """Where things are: `sizes` are the units of the layers, `tensors` the starts of each W and b
-    in the parameters, `columns` those of each layer's values in h and dh."""
+    """Where things are in a network's arrays.
+
+    `sizes` are the units of the layers, `tensors` the starts of each W and b in the parameters,
+    `columns` those of each layer's values in h and dh.
+    """
 
     sizes: Array
     tensors: Array
@@ -419,7 +422,7 @@ class Loss(NamedTuple):
 
 
 class State(NamedTuple):
-    """What Adam changes, parameters w and moments m and v, and the gradients g; P numbers."""
+    """What Adam changes, parameters w and moments m and v, and the gradients g; P numbers each."""
 
     w: Array
     m: Array
@@ -428,7 +431,7 @@ class State(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """What Adam is told: β₁, β₂ and, as in `Adam.advance`, the rate η' and ε' of each step."""
+    """Adam's numbers: β₁, β₂ and, as in `Adam.advance`, the rate η' and ε' of each step."""
 
     beta1: float
     beta2: float
@@ -437,7 +440,7 @@ class Rates(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A thread's buffers: the values h of all layers, their gradients dh, and the loss."""
+    """A thread's buffers: the values h of all layers, their gradients dh, and those of the loss."""
 
     h: Array
     dh: Array
@@ -453,7 +456,7 @@ def values(h: Array, layout: Layout, n: int, B: int) -> Array:
 
 @serial
 def parameters(w: Array, layout: Layout, n: int) -> tuple[Array, Array]:
-    """The W (I, O) and b (O,) in w with which layer n becomes layer n + 1, or their gradients."""
+    """The W (I, O) and b (O,) in w between layers n and n + 1, or their gradients in g."""
     I, O = layout.sizes[n], layout.sizes[n + 1]
     W, b = layout.tensors[n]
     return w[W : W + I * O].reshape(I, O), w[b : b + O]
@@ -504,7 +507,7 @@ def train_network(
     threads: int,
     work: Work,
 ) -> Any:
-    """One training step of one network; the value of its loss. `gathered` inputs are in h."""
+    """One training step of one network; returns its loss. `gathered` inputs are in h already."""
     (w, m, v, g), (h, dh, rest) = state, work
     B, last = data.rows.size, len(layout.sizes) - 1
     x = values(h, layout, 0, B)
@@ -549,10 +552,10 @@ def train_some(
     threads: int,
     work: Work,
 ) -> None:
-    """Train some of R networks, one after the other, for some steps, adding to `total` (R,).
+    """Train some of R networks in turn for some steps, adding their losses to `total` (R,).
 
-    Network r takes the inputs rows[r mod S]; those that share them follow each other. Step n has
-    the rates rates.rate[n] (R, 1) and rates.epsilon[n].
+    Network r takes the inputs rows[r mod S]; networks that share inputs come one after another.
+    Step n has the rates rates.rate[n] (R, 1) and rates.epsilon[n].
     """
     (w, m, v, g), (inputs, rows, scale, targets, target_rows) = state, data
     S, N = rows.shape
@@ -588,7 +591,7 @@ def train_side_by_side(
     batch_size: int,
     work: Work,
 ) -> None:
-    """Train all networks for some steps: each thread some of them, in its own row of `work`."""
+    """Train all networks for some steps: each thread takes some, with its own row of `work`."""
     h, dh, rest = work
     R, threads = len(state.w), len(h)
     for k in prange(threads):
@@ -598,7 +601,7 @@ def train_side_by_side(
 
 
 STEPS = 16
-"""Training steps in one call of compiled code: fewer calls, and still a smooth progress bar."""
+"""Training steps per call of compiled code: few calls, but still a smooth progress bar."""
 
 
 def layout_of(network: Any) -> Layout:
@@ -626,7 +629,7 @@ def outputs_of(outputs: Array, layout: Layout, w: Array, x: Array, h: Array) -> 
 
 
 class CompiledForward:
-    """The outputs of an `MLP`'s networks: one call of compiled code for each of them."""
+    """Computes the outputs of an `MLP`'s networks: one call of compiled code for each of them."""
 
     def __init__(self, network: Any) -> None:
         self.network, self.layout = network, layout_of(network)
@@ -642,9 +645,9 @@ class CompiledForward:
 
 
 class CompiledStep:
-    """`training.Step`, with the same arguments: several steps are one call of compiled code.
+    """`training.Step`, with the same arguments: several steps per call of compiled code.
 
-    Networks that are at least as many as the threads are trained side by side, each in one
+    If there are at least as many networks as threads, they are trained side by side, each in one
     thread. Fewer are trained in turn, each in all threads if its layers have several blocks.
     """
 
@@ -667,7 +670,7 @@ class CompiledStep:
     def epoch(
         self, order: Array, batch_size: int, rates: Iterator[Any], track: Callable = iter
     ) -> Array:
-        """Train on all rows (S, N) in this order; the sums of the loss over them, (R,)."""
+        """Train on all rows (S, N) in this order; return the sums of the loss over them, (R,)."""
         if self.batch_size != batch_size:
             self.resize(batch_size)
         total = np.zeros(self.network.replicas)
@@ -708,7 +711,7 @@ class CompiledStep:
             train_some(*arguments, 0, len(total), self.threads, own)
 
     def resize(self, batch_size: int) -> None:
-        """Take buffers for batches of that many rows."""
+        """Allocate buffers for batches of that many rows."""
         self.batch_size, threads = batch_size, THREADS if self.side_by_side else 1
         layers = itertools.pairwise(self.network.sizes)
         blocks = [blocks_of(batch_size, *layer, THREADS) for layer in layers]

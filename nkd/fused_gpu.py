@@ -1,9 +1,9 @@
 """The named operations in CUDA: few launches, no hidden copies, no transfers within an epoch.
 
 Each method named like a plain operation (layers.py, losses.py, optimizers.py) has its signature
-without xp, and is tested to be equal to it. Products are cuBLAS's, everything around them is in
-`SOURCE`: C that is compiled when first used, for the types at hand. No kernel's threads talk to
-each other, and every sum has one order, so a seed keeps its bits on a GPU.
+without xp, and is tested to equal it. Products are cuBLAS's; everything around them is in `SOURCE`:
+C that is compiled on first use, for the types at hand. The threads of a kernel do not communicate,
+and every sum has one order, so on a GPU a seed always gives the same bits.
 
 An operation is a list of launches, each a function and its arguments. `Step` plans those of a
 training step once per epoch, and then only goes through the list.
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-Array = Any  # CuPy arrays, if nothing else is said
+Array = Any  # a CuPy array, unless stated otherwise
 Launch = tuple[Callable[..., Any], tuple[Any, ...]]
 
 # Arguments are pointers, 64-bit integers and doubles, which is how CuPy passes Python's numbers.
@@ -45,7 +45,7 @@ extern "C" __global__ void add_bias(
     integer i = blockIdx.x, o = blockIdx.y * blockDim.x + threadIdx.x;
     if (o >= outputs) return;
     real z = h[i * outputs + o] + b[(int)i / (int)batch * stride + o];
-    h[i * outputs + o] = relu && z < 0 ? 0 : z;  // NaN stays
+    h[i * outputs + o] = relu && z < 0 ? 0 : z;  // NaN is kept
 }
 
 // dz <- dh where h > 0, else 0 (without `relu`, dz is dh), and db <- sum of dz over the batch
@@ -59,7 +59,7 @@ extern "C" __global__ void mask_and_sum(
     h += r * batch * outputs + o;
     real total = 0;
     for (integer i = 0; i < batch; i += 8) {
-        real d[8], above[8];  // eight rows are on their way at a time
+        real d[8], above[8];  // eight rows are in flight at a time
         #pragma unroll
         for (int k = 0; k < 8; k++) {
             bool there = i + k < batch;
@@ -94,7 +94,7 @@ extern "C" __global__ void distillation_rows(
     for (integer c = 1; c < classes; c++)
         if (z[c] > largest) largest = z[c];
     for (integer c = 0; c < classes; c++) {
-        real u = z[c] - largest;  // softmax does not see this shift, nor does the loss
+        real u = z[c] - largest;  // this shift changes neither softmax nor the loss
         hard += exp(u);
         soft += exp(u / tau);
         inner += t[c] * u;
@@ -148,13 +148,13 @@ extern "C" __global__ void count(integer* step)
 
 C_TYPES = {"uint8": "unsigned char", "float32": "float", "float64": "double"}
 PARTS = frozenset({"dense", "distillation_loss", "squared_error_loss", "adam_update", "gather"})
-"""What `Step` is made of: see `Backend.computes`."""
+"""The parts that `Step` supports: see `Backend.computes`."""
 
 CUDA_R_32F, CUDA_R_64F = 0, 1  # from library_types.h
 
 
 def source(real: Any, stored: Any) -> str:
-    """The kernels' source for these types."""
+    """The source of the kernels for these types."""
     names = (C_TYPES[np.dtype(each).name] for each in (real, stored))
     return "typedef {} real;\ntypedef {} stored;\n".format(*names) + SOURCE
 
@@ -166,12 +166,12 @@ def run(launches: Iterable[Launch]) -> None:
 
 
 def network_stride(array: Array) -> int:
-    """How many numbers lie between two networks, in a view (A, S, ·, ·) of the parameters."""
+    """The stride, in numbers, between networks in a view (A, S, ·, ·) of the parameters."""
     return array.strides[1 if array.shape[1] > 1 else 0] // array.itemsize
 
 
 def layout(array: Array) -> tuple[bool, int]:
-    """Whether columns and not rows are contiguous in a matrix, and the length of such a line."""
+    """Whether a matrix's columns, and not its rows, are contiguous; and the leading dimension."""
     rows, columns = (stride // array.itemsize for stride in array.strides[-2:])
     if columns == 1:
         return False, max(rows, array.shape[-1])
@@ -179,7 +179,7 @@ def layout(array: Array) -> tuple[bool, int]:
 
 
 class Operations:
-    """The named operations, by cuBLAS and the kernels of `SOURCE`.
+    """The named operations, using cuBLAS and the kernels in `SOURCE`.
 
     Args:
         xp: cupy.
@@ -198,7 +198,7 @@ class Operations:
             "nkd.optimizers.adam_update",
         }
     )
-    """The plain functions that have a form here, of the same name."""
+    """The plain functions that have a form here, with the same name."""
 
     def __init__(self, xp: ModuleType, cublas: ModuleType, handle: int, tf32: bool) -> None:
         self.xp, self.cublas, self.handle = xp, cublas, handle
@@ -207,7 +207,7 @@ class Operations:
             "float32": (CUDA_R_32F, single),
             "float64": (CUDA_R_64F, cublas.CUBLAS_COMPUTE_64F),
         }
-        # On the host, in the type that is computed in; out of cuBLAS's reach if collected.
+        # On the host, in the compute type; kept here because cuBLAS is given their address only.
         self.scalars = {name: np.array([1, 0], name) for name in self.types}
         self.modules: dict[tuple[Any, Any], Any] = {}
         self.kernels: dict[tuple[str, Any, Any], Any] = {}
@@ -222,7 +222,7 @@ class Operations:
         real: Any,
         stored: Any = np.uint8,
     ) -> Launch:
-        """The launch of one kernel on (blocks, blocks) of so many threads."""
+        """The launch of one kernel on a grid of (blocks, blocks) with `threads` threads each."""
         types = np.dtype(real), np.dtype(stored)
         if (name, *types) not in self.kernels:
             if types not in self.modules:
@@ -242,11 +242,11 @@ class Operations:
     def product(self, out: Array, x: Array, y: Array) -> Iterator[Launch]:
         """out ← x y for out (A, S, ·, ·), and x and y like it or without the axis A.
 
-        A transposed view is read as it lies: cuBLAS takes a flag, and nothing is copied. One
+        A transposed view is read in place: cuBLAS takes a flag, and nothing is copied. One
         launch takes all matrices along one of the axes A and S; the shorter one is looped over.
         """
-        # cuBLAS stores columns, CuPy rows: read by cuBLAS, each array is its transpose, so it is
-        # told outᵀ ← yᵀ xᵀ.
+        # cuBLAS is column-major, CuPy row-major: to cuBLAS each array is its transpose, so it is
+        # asked for outᵀ ← yᵀ xᵀ.
         name, size = out.dtype.name, out.itemsize
         type_, compute = self.types[name]
         one, zero = (self.scalars[name].ctypes.data + n * size for n in (0, 1))
@@ -254,7 +254,7 @@ class Operations:
         inner = 0 if shape[0] > shape[1] else 1  # the axis that one launch takes
         operands, flags = [], []
         for array in (y, x, out):
-            missing = 4 - array.ndim  # whatever has not an axis of its own is shared
+            missing = 4 - array.ndim  # an array without this axis is shared along it
             strides = [0] * missing + [
                 stride * (length > 1)
                 for stride, length in zip(array.strides, array.shape, strict=True)
@@ -285,11 +285,11 @@ class Operations:
         batch_size: int,
         scale: Any,
     ) -> Launch:
-        """out[r] ← scale·table[rows], rows those of batch `counter` in order[r mod orders]."""
+        """out[r] ← scale·table[rows], with the rows of batch `counter` in order[r mod orders]."""
         R, B, K = out.shape
         arguments = (
             *(out, table, K, order, orders, order.size // orders),
-            0 if first_rows is None else first_rows,  # no pointer
+            0 if first_rows is None else first_rows,  # a null pointer
             *(counter, batch_size, B, float(scale)),
         )
         return self.on_columns("gather", R * B, K, arguments, out.dtype, table.dtype)
@@ -314,7 +314,7 @@ class Operations:
     ) -> Iterator[Launch]:
         """dz ← dh where h > 0, db ← Σ_B dz, dW ← xᵀ dz, dx ← dz Wᵀ."""
         A, S, B, O = h.shape
-        threads = 32  # few columns are spread over many processors
+        threads = 32  # so that few columns are spread over many processors
         grid = A * S, math.ceil(O / threads)
         arguments = dh, db, h, network_stride(db), B, O, int(relu)
         yield self.launch("mask_and_sum", grid, threads, arguments, h.dtype)
@@ -325,7 +325,7 @@ class Operations:
     def loss(
         self, totals: Array, dz: Array, z: Array, t: Array, parameters: tuple[Array, Array] | None
     ) -> Launch:
-        """dz, and each row's loss added to `totals`.
+        """Set dz, and add each row's loss to `totals`.
 
         With `parameters` α and T it is `distillation_loss`, without them `squared_error_loss`.
         """
@@ -355,11 +355,11 @@ class Operations:
         arguments = (w, m, v, g, float(beta1), float(beta2), rates, epsilons, counter, R, P)
         return self.launch("adam", (math.ceil(P / 256), R), 256, arguments, w.dtype)
 
-    # The named operations. What a caller may give in any layout is copied if it is not compact;
+    # The named operations. What a caller may pass in any layout is copied if it is not contiguous;
     # the engine's arrays are.
 
     def gather(self, out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
-        """out ← scale·table[rows], for a table (N, K) and row numbers (B,): nothing checks them."""
+        """out ← scale·table[rows], for a table (N, K) and row numbers (B,), not checked."""
         batch = self.first_step, len(rows), scale
         run([self.gathering(out[None], table, rows, 1, None, *batch)])
 
@@ -425,7 +425,7 @@ class Step:
 
     Row numbers and Adam's rates of all steps are on the device before the epoch starts, and a
     number there counts the steps, so each step is the same list of launches. The rows' losses
-    are summed there in float64, and read once. (`flush_small` has no use here: a GPU takes
+    are summed there in float64, and read once. (`flush_small` is not needed here: a GPU handles
     subnormal numbers like all others.)
     """
 
@@ -446,7 +446,7 @@ class Step:
     def epoch(
         self, order: Array, batch_size: int, rates: Iterator[Any], track: Callable = iter
     ) -> Array:
-        """Train on all rows (S, N) in this order; the sums of the loss over them, (R,)."""
+        """Train on all rows (S, N) in this order; return the sums of the loss over them, (R,)."""
         plans = self.plans(order, batch_size, rates)
         N = order.shape[1]
         for start in track(range(0, N, batch_size)):
@@ -454,7 +454,7 @@ class Step:
         return self.totals.sum(axis=-1)
 
     def plans(self, order: Array, batch_size: int, rates: Iterator[Any]) -> dict[int, list[Launch]]:
-        """Set all that the steps of an epoch read; the launches of a step, by its rows."""
+        """Set all that the steps of an epoch read; return a step's launches, by number of rows."""
         adam, R, (S, N) = self.optimizer, self.network.replicas, order.shape
         steps = math.ceil(N / batch_size)
         scaled, epsilons = np.empty((steps, R), self.network.dtype), np.empty(steps)

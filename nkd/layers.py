@@ -2,12 +2,12 @@
 
 Arrays have the shape (R, B, I): R replicas, B rows of a batch, I inputs. `dz` means ∂L/∂z. All
 mathematics is on the last two axes, so one network reads the same as many. Results are in
-buffers that the layer owns and the next call overwrites; `resize` fits them to another number
-of rows. Derivations: docs/mathematics.md.
+buffers that the layer owns and the next call overwrites; `resize` fits them to a different
+number of rows. Derivations: docs/mathematics.md.
 
 The functions are named operations. They compute in place; their arguments are outputs, inputs,
-options and scratch buffers (`work`), in this order. A backend may have a faster form of them (see
-`Backend.operation`), which tests hold equal to the function here.
+options and scratch buffers (`work`), in this order. A backend may have faster forms of them (see
+`Backend.operation`), which are tested to equal the functions here.
 """
 
 from collections.abc import Sequence
@@ -45,14 +45,14 @@ def dense_backward(
     relu: bool,
     work: tuple[Array, Array],
 ) -> None:
-    """The gradients dx, dW and db, from that of the output, dh. In textbook form:
+    """The gradients dx, dW and db, from dh, the gradient of the output. In textbook form:
 
         dz = where(h > 0, dh, 0) if relu else dh
         dW, db = x.mT @ dz, dz.sum(-2, keepdims=True)
         dx = dz @ W.mT
 
-    The shapes are those of `dense_forward`. It writes dz over dh, and skips dx where it is None.
-    `work` is a buffer (…, B, O) of booleans for the mask, and a row (1, B) of ones: as a product
+    Shapes are as in `dense_forward`. dz overwrites dh, and dx is skipped if it is None. `work` is
+    a buffer (…, B, O) of booleans for the mask, and a row (1, B) of ones: computed as a product
     with it, the sum takes half the time.
     """
     dz, (positive, ones) = dh, work
@@ -66,16 +66,16 @@ def dense_backward(
 
 
 def limit_norms(xp: ModuleType, W: Array, largest: float, work: Array) -> None:
-    """Each column w of W, the weights into one unit, ← w·largest/‖w‖ where ‖w‖ > largest.
+    """Rescale each column w of W, the weights into one unit, to w·largest/‖w‖ if ‖w‖ > largest.
 
-    This is the projection on the nearest W with ‖w‖ ≤ largest. W is (…, I, O); `work` is a
-    buffer for rows (…, 1, O).
+    This is the projection onto the nearest W with all ‖w‖ ≤ largest. W is (…, I, O); `work` is a
+    buffer (…, 1, O).
     """
     scale = work
     scale[...] = xp.einsum("...io,...io->...o", W, W)[..., None, :]
     xp.sqrt(scale, out=scale)
     xp.maximum(scale, largest, out=scale)
-    xp.divide(largest, scale, out=scale)  # exactly 1 where nothing is to be done
+    xp.divide(largest, scale, out=scale)  # exactly 1 where W stays as it is
     xp.multiply(W, scale, out=W)
 
 
@@ -85,10 +85,10 @@ class Dense:
     Args:
         W, b: the parameters, (R, I, O) and (R, 1, O): views into the network's flat array.
         dW, db: their gradients, likewise.
-        relu: whether the layer ends with a ReLU; without, its output is z.
-        input_gradient: False in a first layer, where nothing needs the input's gradient.
-        sharing: A > 1 if inputs are shared by A networks each: they are (S, B, I) with
-            S = R/A, and network r takes x[r mod S], without a copy. They get no gradient.
+        relu: whether the layer ends with a ReLU; if not, its output is z.
+        input_gradient: False for a first layer, whose input gradient is not needed.
+        sharing: A > 1 if each input is shared by A networks: inputs are (S, B, I) with
+            S = R/A, and network r reads x[r mod S], without a copy. They get no gradient.
     """
 
     compiled = "dense"
@@ -131,13 +131,13 @@ class Dense:
         self.input_gradient = None if self.dx is None else self.dx[0]
 
     def forward(self, x: Array) -> Array:
-        """The output h (R, B, O) of x (R, B, I). Keeps x, not a copy, for `backward`."""
+        """The output h (R, B, O) for x (R, B, I). Keeps x itself, not a copy, for `backward`."""
         self.x = x
         self.form_forward(self.h, x, self.W, self.b, self.relu)
         return self.output
 
     def backward(self, dh: Array) -> Array | None:
-        """Set dW and db, write dz over dh; return dx, or None in a first layer."""
+        """Set dW and db, overwrite dh with dz; return dx, or None in a first layer."""
         dh = dh.reshape(self.h.shape)
         gradients = self.dx, self.dW, self.db
         self.form_backward(*gradients, dh, self.x, self.h, self.W, self.relu, self.work)
@@ -147,11 +147,11 @@ class Dense:
 class MaxNorm:
     """Bounds the norm of each unit's incoming weights, after each update.
 
-    Srebro and Shraibman 2005 (max-norm); as a step after the update: Hinton et al. 2012
+    Max-norm: Srebro and Shraibman 2005; as a step after the update: Hinton et al. 2012
     (arXiv:1207.0580).
 
     Args:
-        layers: whose W are bounded.
+        layers: those whose W is bounded.
         largest: the bound, see `limit_norms`.
     """
 
@@ -163,19 +163,19 @@ class MaxNorm:
         ]
 
     def __call__(self) -> None:
-        """Bring the weights back to `largest` where they are longer."""
+        """Rescale the incoming weights of each unit to the norm `largest` if theirs is larger."""
         for W, work in self.bounded:
             self.form(W, self.largest, work)
 
 
 class Dropout:
-    """Inverted dropout: h = x·mask, each number of the mask 0 with probability p, else 1/(1−p).
+    """Inverted dropout: h = x·mask; each mask entry is 0 with probability p, else 1/(1−p).
 
-    So the mean of h over masks is x, and prediction needs no correction: it leaves x as it is. The
+    So the mean of h over masks is x, and prediction needs no correction: it passes x through. The
     derivative is dx = dh·mask (Hinton et al. 2012, arXiv:1207.0580; Srivastava et al. 2014).
 
     Masks are drawn on the host, from one stream per replica, so a seed gives the same masks on
-    every backend, and in every place among the replicas.
+    every backend, wherever it stands among the replicas.
 
     Args:
         rate: p in [0, 1).
@@ -198,7 +198,7 @@ class Dropout:
         self.mask_buffer, self.h = (buffer.rows(batch) for buffer in self.buffers)
 
     def forward(self, x: Array, training: bool) -> Array:
-        """h (R, B, I) under a new mask from `streams`, or x itself if not `training`."""
+        """h (R, B, I) with a new mask from `streams`, or x itself if not `training`."""
         self.mask = None
         if not training:
             return x
@@ -209,7 +209,7 @@ class Dropout:
         return self.xp.multiply(x, self.mask, out=self.h)
 
     def backward(self, dh: Array) -> Array:
-        """dx = dh·mask, written over dh, with the mask of the last `forward`."""
+        """dx = dh·mask, written over dh, with the mask from the last `forward`."""
         if self.mask is not None:
             self.xp.multiply(dh, self.mask, out=dh)
         return dh

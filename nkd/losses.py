@@ -11,8 +11,8 @@ p_T = softmax(z_teacher/T) and the student's q_T = softmax(z/T), the gradients a
     T²·KL(p_T ‖ q_T)         dz = T·(q_T − p_T)/B
     distillation             dz = [(1−α)·(q − y) + α·T·(q_T − p_T)]/B
 
-`distillation_loss` computes the last one, which contains the others. Derivations, in the same
-letters: docs/mathematics.md.
+`distillation_loss` computes the last one, which contains the others. Derivations, with the
+same letters: docs/mathematics.md.
 """
 
 import math
@@ -29,7 +29,7 @@ from nkd.errors import UserError
 def log_softmax(z: Array, T: Array = 1.0, *, backend: Backend = NUMPY) -> Array:
     """log q_T with q_T = softmax(z/T): u/T − log Σ exp(u/T), where u = z − max z.
 
-    The maximum is subtracted first: no exponential overflows, and the logarithm is taken of a
+    The maximum is subtracted first, so no exponential overflows and the logarithm is that of a
     number ≥ 1.
 
     Args:
@@ -47,7 +47,7 @@ def softmax(z: Array, T: Array = 1.0, *, backend: Backend = NUMPY) -> Array:
 
 
 def one_hot(y: Array, classes: int, dtype: Any = np.float64, *, backend: Backend = NUMPY) -> Array:
-    """Labels (…,) in 0 … C−1 as rows of probabilities (…, C): all on the label."""
+    """Labels (…,) in 0 … C−1 as rows of probabilities (…, C), with 1 on the label."""
     return (y[..., None] == backend.xp.arange(classes)).astype(dtype)
 
 
@@ -69,16 +69,16 @@ def distillation_loss(
 
     The blended target is t = (1−α)·y + α·T·p_T, so dz = [(1−α)·(q − y) + α·T·(q_T − p_T)]/B.
 
-    z and t are (R, B, C); α and T (R, 1, 1). `work` are two buffers like z and two for columns
-    (R, B, 1).
+    z and t are (R, B, C); α and T (R, 1, 1). `work` holds two scratch buffers shaped like z and
+    two of shape (R, B, 1).
     """
     B, (soft, u, column, factor) = z.shape[-2], work
     z.max(axis=-1, keepdims=True, out=column)
-    xp.subtract(z, column, out=u)  # softmax does not see this shift, nor does the value
+    xp.subtract(z, column, out=u)  # this shift changes neither softmax nor the value
     xp.multiply(t, u, out=soft)
     value[...] = -soft.sum(axis=(-2, -1))
 
-    # Twice the same: weight·τ·lse(z/τ), whose gradient is weight·softmax(z/τ).
+    # The same twice: weight·τ·lse(z/τ), whose gradient is weight·softmax(z/τ).
     for weight, tau, q in ((1 - alpha, 1.0, dz), (alpha * T, T, soft)):
         xp.divide(u, tau, out=q)
         xp.exp(q, out=q)
@@ -110,25 +110,25 @@ def squared_error_loss(xp: ModuleType, value: Array, ds: Array, s: Array, t: Arr
 
 
 def per_replica(values: Any, replicas: int, dtype: Any, backend: Backend) -> Array:
-    """A number, or one per replica, as (R, 1, 1): broadcast against (R, B, C)."""
+    """One number, or one per replica, as (R, 1, 1), which broadcasts against (R, B, C)."""
     return backend.asarray(np.broadcast_to(np.reshape(values, (-1, 1, 1)), (replicas, 1, 1)), dtype)
 
 
 class Loss:
-    """What networks are trained on, R of them at a time: the protocol of all losses.
+    """What networks are trained on, R at a time: the protocol of all losses.
 
     To add a loss, write a subclass in a file of its own and append it to the `losses` of
     `Classification` or `Regression`. Flags, sweeps, arms, reports and the prediction of memory
-    then know it by its names. A subclass says:
+    then know it by its names. A subclass defines:
 
         names           the values of `Run.loss` that it computes
         fields          the fields of a `Run` that it reads and a sweep may change
-        parameters      numbers that it alone has, with defaults: what `Run.parameters` may set
-        of              makes the loss of some runs, one replica each
-        target          turns labels and teacher, once, before training, into (t, constant)
-        compute         sets value and gradient of a batch, from the outputs and its rows of t
+        parameters      its own numbers, with defaults: what `Run.parameters` may set
+        of              makes the loss for a list of runs, one replica each
+        target          turns labels and teacher into (t, constant), once, before training
+        compute         sets a batch's value and gradient, from its outputs and its rows of t
         target_columns  how many numbers a row of t has
-        work_columns    how many numbers per row each further buffer has
+        work_columns    how many numbers per row each scratch buffer has
         compiled        the name of the compiled form that computes the same, if a backend has
                         one; a subclass does not inherit it, see `Backend.computes`
 
@@ -159,23 +159,23 @@ class Loss:
 
     @classmethod
     def parameter(cls, runs: Sequence[Any], name: str) -> list[float]:
-        """One of its own numbers, of each run: as `Run.parameters` sets it, or its default."""
+        """One of its own numbers in each run: the one in `Run.parameters`, or the default."""
         return [run.parameters.get(name, cls.parameters[name]) for run in runs]
 
     def per_replica(self, values: Any) -> Array:
-        """A number, or one per replica, as (R, 1, 1) in the loss's type."""
+        """One number, or one per replica, as (R, 1, 1) in the loss's dtype."""
         return per_replica(values, self.replicas, self.dtype, self.backend)
 
     @classmethod
     def of(cls, runs: Sequence[Any], **options: Any) -> "Loss":
-        """The loss of these runs, one replica each. `options`: dtype and backend."""
+        """The loss for these runs, one replica each. `options`: dtype and backend."""
         return cls([run.alpha for run in runs], replicas=len(runs), **options)
 
     def target(self, y: Array, teacher: Array | None) -> tuple[Array, Array]:
-        """The target t (R, N, ·) of each row, and each row's constant (R, N) of the value.
+        """The target t (R, N, ·) of each row, and the constant part of each row's value, (R, N).
 
         Args:
-            y: the truth about *all* training rows (R, N, O), or (N, O) for all replicas.
+            y: the true targets of *all* training rows (R, N, O), or (N, O) for all replicas.
             teacher: the teacher's outputs on them, likewise; None where α = 0.
         """
         raise NotImplementedError
@@ -186,12 +186,12 @@ class Loss:
 
     @classmethod
     def target_columns(cls, outputs: int) -> int:
-        """The numbers in a row of the target."""
+        """How many numbers a row of the target has."""
         return outputs
 
     @classmethod
     def work_columns(cls, outputs: int) -> tuple[int, ...]:
-        """The numbers per row in each buffer that `compute` needs beside `dz`."""
+        """How many numbers per row each buffer has that `compute` needs besides `dz`."""
         return ()
 
     def __call__(self, z: Array, t: Array) -> tuple[Array, Array]:
@@ -215,9 +215,9 @@ class Loss:
 class DistillationLoss(Loss):
     """The loss for classes: L = (1−α)·CE(y, softmax(z)) + α·T²·KL(p_T ‖ q_T).
 
-    p_T = softmax(z_teacher/T), q_T = softmax(z/T). α weighs the teacher: α = 0 trains on the
-    labels alone. The factor T² keeps the soft gradient, which shrinks like 1/T² for large T, at
-    its size (Hinton, Vinyals and Dean 2015, section 2). The gradient is
+    p_T = softmax(z_teacher/T), q_T = softmax(z/T). α is the weight of the teacher: α = 0 trains
+    on the labels alone. The factor T² makes up for the soft gradient shrinking like 1/T² for large
+    T (Hinton, Vinyals and Dean 2015, section 2). The gradient is
 
         dz = [(1−α)·(softmax(z) − y) + α·T·(q_T − p_T)]/B
 
@@ -243,7 +243,7 @@ class DistillationLoss(Loss):
 
     @classmethod
     def of(cls, runs: Sequence[Any], **options: Any) -> "DistillationLoss":
-        """The loss of these runs, one replica each."""
+        """The loss for these runs, one replica each."""
         temperatures = [run.temperature for run in runs]
         return cls([run.alpha for run in runs], temperatures, replicas=len(runs), **options)
 
@@ -267,7 +267,7 @@ class DistillationLoss(Loss):
 
     @classmethod
     def work_columns(cls, outputs: int) -> tuple[int, ...]:
-        """Two buffers like the logits, and two for a column."""
+        """Two buffers shaped like the logits, and two of one column."""
         return outputs, outputs, 1, 1
 
 
@@ -276,9 +276,10 @@ class RegressionDistillationLoss(Loss):
 
         ds = 2·[s − (1−α)·y − α·s_teacher]/(B·O) = 2·(s − t)/(B·O)
 
-    L equals MSE(s, t) + constant with the blended target t = (1−α)·y + α·s_teacher: squared
-    errors of two targets are the squared error of their mean plus what no s can change. So the
-    teacher is one more label for each row: of use if its errors are not those of the label.
+    L equals MSE(s, t) + constant with the blended target t = (1−α)·y + α·s_teacher: a weighted
+    mean of squared errors to two targets is the squared error to their weighted mean, plus a term
+    without s. So the teacher is one more label for each row, and useful if its errors differ from
+    those of the label.
 
     Arguments as for `Loss`.
     """
@@ -303,11 +304,11 @@ class RegressionDistillationLoss(Loss):
 
 
 class SeveralLosses(Loss):
-    """Losses of several classes side by side: each computes its own replicas.
+    """Losses of different kinds side by side: each computes its own replicas.
 
     Args:
         kinds: the class of each replica's loss, (R,).
-        runs: R of them.
+        runs: the R runs.
     """
 
     def __init__(self, kinds: Sequence[type[Loss]], runs: Sequence[Any], **options: Any) -> None:
@@ -318,21 +319,21 @@ class SeveralLosses(Loss):
             loss = kind.of([runs[r] for r in replicas], **options)
             consecutive = len(replicas) == 1 + replicas[-1] - replicas[0]
             where = (
-                slice(replicas[0], replicas[-1] + 1)  # a view, where that is possible
+                slice(replicas[0], replicas[-1] + 1)  # a view, if possible
                 if consecutive
                 else self.backend.asarray(np.array(replicas))
             )
             self.parts.append((loss, where))
 
     def compute(self, z: Array, t: Array) -> None:
-        """Each loss its replicas; their rows of t may be shorter than those of others."""
+        """Each loss computes its own replicas, whose rows of t may be shorter than others'."""
         for loss, where in self.parts:
             columns = loss.target_columns(z.shape[-1])
             self.value[where], self.dz[where] = loss(z[where], t[where][..., :columns])
 
 
 def by_name(losses: Sequence[type[Loss]]) -> dict[str, type[Loss]]:
-    """The names that runs may give as their loss, each with the first class that knows it."""
+    """The names that a run's loss may have, each with the first class that has this name."""
     known: dict[str, type[Loss]] = {}
     for kind in losses:
         for name in kind.names:
@@ -341,10 +342,10 @@ def by_name(losses: Sequence[type[Loss]]) -> dict[str, type[Loss]]:
 
 
 def kinds_of(losses: Sequence[type[Loss]], runs: Sequence[Any]) -> list[type[Loss]]:
-    """For each run the class that computes its loss: one for them all, if one knows them all.
+    """The class that computes each run's loss: the same for all, if one has all their names.
 
     Raises:
-        UserError: there is no loss of that name, or none with such a parameter.
+        UserError: there is no loss of that name, or it has no such parameter.
     """
     known = by_name(losses)
     for run in runs:
@@ -360,12 +361,12 @@ def kinds_of(losses: Sequence[type[Loss]], runs: Sequence[Any]) -> list[type[Los
 
 
 def loss_of(kinds: Sequence[type[Loss]], runs: Sequence[Any], **options: Any) -> Loss:
-    """The loss of all these runs, whose classes `kinds_of` gives."""
+    """The loss for all these runs, whose classes come from `kinds_of`."""
     one = len(set(kinds)) == 1
     return kinds[0].of(runs, **options) if one else SeveralLosses(kinds, runs, **options)
 
 
-# For one call outside training: the whole value, any leading axes, T and α plain numbers.
+# For single calls outside training: the whole value, any leading axes, plain numbers as T and α.
 
 
 def distillation(
@@ -396,7 +397,7 @@ def distillation(
 def cross_entropy(z: Array, y: Array, *, backend: Backend = NUMPY) -> tuple[Array, Array]:
     """CE(y, q) = −Σ y·log q with q = softmax(z), and its gradient (q − y)/B.
 
-    It is the distillation loss with α = 0. Arguments and result as there.
+    It is the distillation loss with α = 0. Arguments and result as for `distillation`.
     """
     return distillation(z, y, None, 0.0, backend=backend)
 
@@ -406,7 +407,7 @@ def kl_divergence(
 ) -> tuple[Array, Array]:
     """KL(p_T ‖ q_T) = Σ p_T·(log p_T − log q_T), and its gradient (q_T − p_T)/(T·B).
 
-    It is the distillation loss with α = 1, without T². Arguments and result as there.
+    It is the distillation loss with α = 1, without T². Arguments and result as for `distillation`.
     """
     value, dz = distillation(z, backend.xp.zeros_like(z), z_teacher, 1.0, T, backend=backend)
     return value / T**2, dz / T**2
@@ -419,9 +420,9 @@ def split_divergence(
 
         KL(p ‖ q) = KL(b ‖ b') + (1 − p_y)·KL(p̂ ‖ q̂)
 
-    b = (p_y, 1 − p_y) and b' = (q_y, 1 − q_y) tell the label y from all others; p̂ and q̂ are p
-    and q of the other classes alone, divided by their sums. Zhao et al. 2022
-    (arXiv:2203.08679) call the first TCKD and the second KL NCKD. The gradients add up to that of
+    b = (p_y, 1 − p_y) and b' = (q_y, 1 − q_y) separate the label y from all others; p̂ and q̂ are
+    p and q of the other classes alone, divided by their sums. Zhao et al. 2022
+    (arXiv:2203.08679) call the first KL TCKD and the second NCKD. The gradients add up to that of
     `kl_divergence`:
 
         of the first part:     (q_y − p_y)/T for the label, q̂_k·(p_y − q_y)/T for the others
@@ -440,7 +441,7 @@ def split_divergence(
     is_label = y[..., None] == xp.arange(z.shape[-1])
 
     def logarithms(z: Array) -> tuple[Array, Array, Array]:
-        """log q, and in columns log q_y and log(1 − q_y), which never is log of a difference."""
+        """log q, and as columns log q_y and log(1 − q_y), never computed from a difference."""
         log_q = log_softmax(z, T, backend=backend)
         others = xp.where(is_label, -math.inf, log_q)
         largest = others.max(axis=-1, keepdims=True)
@@ -478,7 +479,7 @@ def replicas_of(z: Array) -> int:
 
 
 def whole_loss(loss: Loss, z: Array, y: Array, z_teacher: Array | None) -> tuple[Array, Array]:
-    """A loss with its constant, and its gradient, on any leading axes."""
+    """A loss with its constant, and its gradient, for any leading axes."""
     *axes, B, C = z.shape
     z, y, z_teacher = (
         each if each is None else each.reshape(-1, B, C) for each in (z, y, z_teacher)

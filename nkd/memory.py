@@ -1,4 +1,4 @@
-"""How much memory a training will take, told before it is taken.
+"""How much memory a training will take, predicted before it is allocated.
 
 It is the sum of what `Training` allocates, line by line, so a list of runs that would not fit can
 be trained in several passes. If the device still refuses, NumPy and CuPy both raise MemoryError
@@ -28,11 +28,11 @@ def bytes_of_training(
     backend: Backend = NUMPY,
     dtype: Any = np.float32,
 ) -> int:
-    """The most bytes that a `Training` holds at one time, from its making to its last metric.
+    """The most bytes that a `Training` holds at any time, from its creation to its last metric.
 
     With P the (padded) parameters of a network, I → O its layers, N and M training and test rows,
     C outputs, A the runs that share a batch, S = R/A different batches, V the most rows that pass
-    through at once, and t and u the numbers per row in the target and the buffers of the loss:
+    through at once, and t and u the numbers per row in the loss's target and buffers:
 
         networks, Adam        5·R·P numbers: w, g, m, v and one buffer
         layers                R·V·ΣO numbers h, as many bytes of masks; R·V·ΣI numbers dx, from
@@ -40,15 +40,15 @@ def bytes_of_training(
         a batch, its loss     S·B·I inputs, gathered and as stored; R·B·(2·t + u) numbers
         targets               arms·N·t numbers
         and the larger of     24·S·N bytes: an epoch's orders, while the next are drawn
-                              3·R·max(N, M)·C numbers and 8·S·N bytes: what metrics are made of
+                              3·R·max(N, M)·C numbers and 8·S·N bytes: while metrics are computed
         inputs                V·I numbers, when outputs are measured
 
     Not counted is what does not grow with these: some kilobytes of objects, and on a GPU the
-    context and the libraries, which take about half a gigabyte; nor dropout and moved images.
+    context and the libraries, which take about half a gigabyte. Nor are dropout and jitter.
 
     Args:
         problem, sizes, runs, settings: as `Training` takes them.
-        backend: where the arrays live; a GPU has to hold the data set, too.
+        backend: where the arrays live; a GPU has to hold the data set as well.
         dtype: of the training.
 
     Returns:
@@ -79,8 +79,8 @@ def bytes_of_training(
         data = (N + test_rows) * (I * stored + (index if classes else C * number))
 
     orders = S * N * index
-    # Logits, shifted logits, their powers and a few columns; or outputs and errors in float64, of
-    # which NumPy squares the errors in place.
+    # Logits, shifted logits, their exponentials and a few columns; or outputs and errors in
+    # float64, where NumPy squares the errors in place.
     if classes:
         measured = max(N, test_rows) * R * (3 * C + 2) * number
     else:

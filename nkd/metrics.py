@@ -1,4 +1,4 @@
-"""What is measured of trained networks: from all outputs (R, N, ·), one number per network."""
+"""The metrics of trained networks: from all outputs (R, N, ·), one number per network."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from nkd.losses import log_softmax, one_hot, split_divergence
 def negative_log_likelihood(z: Array, y: Array, *, backend: Backend = NUMPY) -> Array:
     """Mean of −log softmax(z)[y] in nats, (R,), for logits z (R, N, C) and labels y (N,)."""
     log_q = log_softmax(z, backend=backend)
-    # In an array of its own order, so that a network's sum is the same among any others.
+    # In an array with its own memory order, so a network's sum is the same among any others.
     return -backend.xp.take_along_axis(log_q, y[None, :, None], axis=-1)[..., 0].mean(axis=-1)
 
 
@@ -31,7 +31,10 @@ def mean_absolute_error(s: Array, y: Array) -> Array:
 
 
 def r_squared(s: Array, y: Array) -> Array:
-    """R² = 1 − Σ (s − y)² / Σ (y − ȳ)², mean over outputs, (R,): 1 is perfect, 0 is the mean."""
+    """R² = 1 − Σ (s − y)² / Σ (y − ȳ)², mean over outputs, (R,).
+
+    1 is perfect, 0 is as good as the mean.
+    """
     unexplained = ((s - y) ** 2).sum(axis=-2)
     return (1 - unexplained / ((y - y.mean(axis=0)) ** 2).sum(axis=0)).mean(axis=-1)
 
@@ -47,10 +50,10 @@ def agreement(z: Array, z_teacher: Array) -> Array:
 def agreement_on_mistakes(
     z: Array, z_teacher: Array, y: Array, *, backend: Backend = NUMPY
 ) -> Array:
-    """`agreement` on those rows alone where the teacher is wrong, (R,).
+    """`agreement` on only those rows where the teacher is wrong, (R,).
 
     A network that learned from labels alone has little reason to repeat a teacher's mistake.
-    NaN where the teacher makes none.
+    NaN if the teacher makes none.
     """
     xp, prediction = backend.xp, z_teacher.argmax(axis=-1)
     wrong = prediction != y
@@ -71,14 +74,14 @@ def divergence(z: Array, z_teacher: Array, *, backend: Backend = NUMPY) -> Array
 
 
 class Calibration(NamedTuple):
-    """Rows by their confidence, the largest probability of each row: a reliability diagram.
+    """A reliability diagram: rows binned by confidence, the largest probability of each row.
 
     Bin m of M holds the rows with a confidence in ((m − 1)/M, m/M]. Each array is (R, M).
 
     Attributes:
         count: the rows in the bin.
         confidence: their mean confidence; NaN in an empty bin.
-        accuracy: the share of them that is predicted right; NaN in an empty bin.
+        accuracy: the share of them that is predicted correctly; NaN in an empty bin.
     """
 
     count: Array
@@ -89,7 +92,7 @@ class Calibration(NamedTuple):
 def calibration(z: Array, y: Array, bins: int = 15, *, backend: Backend = NUMPY) -> Calibration:
     """The reliability diagram of logits z (R, N, C) and labels y (N,) (Guo et al. 2017, (2)–(3)).
 
-    A network that knows how much it knows has accuracy = confidence in each bin.
+    A perfectly calibrated network has accuracy = confidence in each bin.
     """
     count, confidence, right = binned(z, y, bins, backend)
     rows = backend.xp.where(count > 0, count, backend.xp.nan)
@@ -99,17 +102,17 @@ def calibration(z: Array, y: Array, bins: int = 15, *, backend: Backend = NUMPY)
 def calibration_error(z: Array, y: Array, bins: int = 15, *, backend: Backend = NUMPY) -> Array:
     """The expected calibration error Σ_m count_m/N · |accuracy_m − confidence_m|, (R,).
 
-    In [0, 1], with the bins of `calibration`, whose arguments it has (Guo et al. 2017, (5)).
+    In [0, 1]. Arguments and bins are those of `calibration` (Guo et al. 2017, (5)).
     """
     _, confidence, right = binned(z, y, bins, backend)
     return abs(right - confidence).sum(axis=-1) / len(y)
 
 
 def binned(z: Array, y: Array, bins: int, backend: Backend) -> tuple[Array, Array, Array]:
-    """Per bin of confidence: rows, sum of their confidences, rows predicted right; each (R, M)."""
+    """Per confidence bin: rows, sum of their confidences, rows predicted correctly; each (R, M)."""
     xp = backend.xp
     q = xp.exp(log_softmax(z, backend=backend))
-    confidence = q.max(axis=-1)[..., None].astype(np.float64)  # many are summed
+    confidence = q.max(axis=-1)[..., None].astype(np.float64)  # because many are summed
     right = (z.argmax(axis=-1) == y)[..., None]
     edges = xp.arange(bins + 1) / bins
     member = (confidence > edges[:-1]) & (confidence <= edges[1:])  # (R, N, M)
@@ -121,7 +124,7 @@ def binned(z: Array, y: Array, bins: int, backend: Backend) -> tuple[Array, Arra
 
 
 def confusion(z: Array, y: Array, *, backend: Backend = NUMPY) -> Array:
-    """Confusion matrices (R, C, C): rows with label i that are predicted as j, a count."""
+    """Confusion matrices (R, C, C): how many rows with label i are predicted as j."""
     C = z.shape[-1]
     labels = one_hot(y, C, backend=backend)
     predictions = one_hot(z.argmax(axis=-1), C, backend=backend)
@@ -131,10 +134,10 @@ def confusion(z: Array, y: Array, *, backend: Backend = NUMPY) -> Array:
 def distillation_gradient_split(
     z: Array, z_teacher: Array, y: Array, T: Any, *, rows: int = 1024, backend: Backend = NUMPY
 ) -> tuple[Array, Array]:
-    """How strongly the soft loss pulls at the label's class, and how strongly at the others.
+    """How strongly the soft loss pulls on the label's class, and how strongly on the others.
 
     The gradient of T²·KL(p_T ‖ q_T) with respect to the logits of one row is a sum of two parts
-    (`nkd.losses.split_divergence`). Measured are their Euclidean norms, each a mean over rows.
+    (`nkd.losses.split_divergence`). Their Euclidean norms are each averaged over rows.
 
     Args:
         z: logits (R, N, C) of the networks.

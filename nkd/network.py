@@ -13,31 +13,32 @@ from nkd.layers import Dense, Dropout, MaxNorm
 from nkd.random_streams import Purpose, random_stream
 
 ALIGNMENT = 64
-"""Bytes: each tensor starts at a multiple of it from the start of its network's row."""
+"""In bytes: each tensor starts at a multiple of it from the start of its network's row."""
 
 PREDICTED_ROWS = 1024
 """Rows that `MLP.predict` takes at a time."""
 
 
 def most_rows(batch_size: int, *tables: int) -> int:
-    """The most rows at once when tables of that many are trained on in batches, and predicted."""
+    """The most rows at once when tables of these lengths are trained on and predicted."""
     return min(max(batch_size, PREDICTED_ROWS), max(tables))
 
 
 class MLP:
-    """R independent multilayer perceptrons of one architecture, ReLU between their layers.
+    """R independent multilayer perceptrons of one architecture, with ReLU between layers.
 
-    All parameters are one contiguous array (R, P): row r is network r, in it layer after layer
+    All parameters are one contiguous array (R, P): row r is network r and holds, layer by layer,
     W (I, O) and then b (1, O), so that z = x W + b. The gradients are a second array of the
-    same layout. The layers hold views, so whatever changes a row changes that network.
+    same layout. The layers hold views, so changing a row changes that network.
 
     Args:
-        sizes: units from the input to the output, as (784, 128, 64, 10).
+        sizes: units from the input to the output, such as (784, 128, 64, 10).
         replicas: R.
-        sharing: how many networks take the same inputs: with A > 1, `forward` takes inputs
-            (S, B, I), S = R/A, of which network r uses those of r mod S, without a copy.
-        dropout: the rates p of the inputs and of each hidden layer in training; () is none.
-        largest_norm: of each unit's incoming weights, see `MaxNorm`; None is no bound.
+        sharing: how many networks share the same inputs: with A > 1, `forward` takes inputs
+            (S, B, I) with S = R/A, and network r uses number r mod S, without a copy.
+        dropout: the rates p of the inputs and of each hidden layer in training; () for none.
+        largest_norm: bound on the norm of each unit's incoming weights, see `MaxNorm`; None for
+            no bound.
         dtype: float32 to train, float64 to check gradients.
         backend: where the arrays live.
     """
@@ -90,7 +91,7 @@ class MLP:
                 f"dropout {rates}: give {len(self.layers)} rates, of the inputs and of each hidden "
                 "layer"
             )
-        self.dropouts = [  # of what each layer takes
+        self.dropouts = [  # of each layer's input
             Dropout(
                 rate, replicas // (1 if number else sharing), units, dtype=dtype, backend=backend
             )
@@ -108,7 +109,7 @@ class MLP:
 
     @property
     def parts(self) -> list[Any]:
-        """All that a training step goes through in this network."""
+        """Everything in this network that a training step goes through."""
         optional = [*self.dropouts, self.max_norm]
         return [*self.layers, *(part for part in optional if part is not None)]
 
@@ -118,17 +119,17 @@ class MLP:
         return sum(math.prod(shape) for _, shape in self.offsets.values())
 
     def views(self, flat: Array) -> dict[str, Array]:
-        """The tensors in an array of the parameters' layout: name → view (R, I, O)."""
+        """The tensors in an array with the parameters' layout: name → view (R, I, O)."""
         return {
             name: flat[:, start : start + math.prod(shape)].reshape(-1, *shape)
             for name, (start, shape) in self.offsets.items()
         }
 
     def initialise(self, seeds: Sequence[int]) -> None:
-        """He's normal initial weights N(0, 2/I) and zero biases, from one seed per network.
+        """Set He's normal initial weights N(0, 2/I) and zero biases, from one seed per network.
 
-        Networks of one seed start equal (He et al. 2015, arXiv:1502.01852, equation 10). The
-        masks of dropout start anew, from the same seeds.
+        Networks with the same seed start equal (He et al. 2015, arXiv:1502.01852, equation 10).
+        The streams of dropout masks restart, from the same seeds.
         """
         self.seed_dropout(seeds)
         drawn = {}
@@ -144,7 +145,7 @@ class MLP:
             self.set_tensors(replica, drawn[seed])
 
     def seed_dropout(self, seeds: Sequence[int]) -> None:
-        """Start the streams of the masks: one per network and layer."""
+        """Start the streams of dropout masks: one per network and layer."""
         for number, dropout in enumerate(self.dropouts):
             if dropout is not None:  # shared inputs share the masks of the first S networks
                 dropout.streams = [
@@ -163,7 +164,7 @@ class MLP:
         }
 
     def set_tensors(self, replica: int, tensors: Mapping[str, Array]) -> None:
-        """Set parameters of one network; names and shapes as `tensors` gives them."""
+        """Set parameters of one network, with names and shapes as in `tensors`."""
         for name, values in tensors.items():
             start, shape = self.offsets.get(name, (0, (0, 0)))
             if tuple(values.shape) not in (shape, shape[1:] if name.endswith("b") else shape):
@@ -175,7 +176,7 @@ class MLP:
             self.parameters[replica, start : start + values.size] = values.reshape(-1)
 
     def select(self, replicas: Sequence[int]) -> "MLP":
-        """Some of the networks, copied into a network of their own."""
+        """Some of the networks, copied into a new `MLP`."""
         part = MLP(self.sizes, len(replicas), dtype=self.dtype, backend=self.backend)
         part.parameters[:] = self.parameters[list(replicas)]
         return part
@@ -191,8 +192,7 @@ class MLP:
     def forward(self, x: Array, training: bool = False) -> Array:
         """The outputs (R, B, O) for inputs (R, B, I), or (B, I) for all; see also `sharing`.
 
-        They stand in a buffer that the next call uses again. Only in `training` is anything
-        dropped.
+        They are in a buffer that the next call overwrites. Dropout only applies in `training`.
         """
         if x.shape[-2] != self.batch:
             self.resize(x.shape[-2])
@@ -204,14 +204,14 @@ class MLP:
         return h
 
     def backward(self, dz: Array) -> None:
-        """All gradients, from that of the outputs of the last `forward`. May write over dz."""
+        """Set all gradients, from dz, that of the last `forward`'s outputs. May overwrite dz."""
         for layer, dropout in zip(reversed(self.layers), reversed(self.dropouts), strict=True):
             dz = layer.backward(dz)
             if dropout is not None and dz is not None:
                 dz = dropout.backward(dz)
 
     def limit_norms(self) -> None:
-        """Bring each unit's incoming weights back to `largest_norm` where they are longer."""
+        """Rescale each unit's incoming weights to `largest_norm` if their norm is larger."""
         if self.max_norm is not None:
             self.max_norm()
 

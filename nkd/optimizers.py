@@ -1,4 +1,4 @@
-"""The optimisers: one update of one flat array."""
+"""The optimisers: each updates one flat array."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ import numpy as np
 from nkd.backend import NUMPY, Array, Backend
 
 PIECE = 131_072
-"""Numbers that Adam updates at a time, so that they and its moments stay in the cache."""
+"""How many numbers Adam updates at a time, so that they and their moments stay in cache."""
 
 
 def adam_update(
@@ -31,9 +31,9 @@ def adam_update(
         v = beta2 * v + g**2
         w = w - rate * m / (sqrt(v) + epsilon)
 
-    All are (R, P), `rate` is (R, 1). Writes over g; `work` is a buffer of the same shape.
+    All are (R, P), `rate` is (R, 1). Overwrites g; `work` is a scratch buffer of the same shape.
     """
-    if w.size > PIECE:  # then the ten passes read a piece from the cache, not all from memory
+    if w.size > PIECE:  # so the ten passes read a piece from cache, not all from memory
         R, P = w.shape
         rows, columns = max(PIECE // P, 1), min(P, PIECE)
         for r, start in itertools.product(range(0, R, rows), range(0, P, columns)):
@@ -55,15 +55,15 @@ def adam_update(
 
 
 FLUSH_EVERY = 128
-"""Steps between two calls of `flush_small`: fewer than m needs from 1e8·tiny down to tiny."""
+"""Steps between calls of `flush_small`: fewer than m takes to decay from 1e8·tiny to tiny."""
 
 
 def flush_small(xp: ModuleType, a: Array, work: Array) -> None:
-    """a ← a where |a| > 1e8·tiny, else 0, with tiny the smallest normal number of the type.
+    """Set a to 0 except where |a| > 1e8·tiny, with tiny the smallest normal number of the type.
 
     Where a gradient stays 0, as for pixels that are hardly ever on, m decays until it is
-    subnormal, and arithmetic on subnormal numbers is many times slower: on MNIST, ten per cent
-    of them made Adam take five times as long. What is flushed is far too small to move a weight.
+    subnormal, and arithmetic on subnormal numbers is many times slower: on MNIST, with ten per
+    cent of them, Adam took five times as long. What is flushed is far too small to move a weight.
     """
     xp.abs(a, out=work)
     xp.greater(work, 1e8 * float(np.finfo(a.dtype).tiny), out=work)
@@ -73,22 +73,22 @@ def flush_small(xp: ModuleType, a: Array, work: Array) -> None:
 class Adam:
     """Adam, Algorithm 1 of Kingma and Ba 2015 (arXiv:1412.6980), for all networks at once.
 
-    With g the gradient, η the learning rate and t the step, which counts from 1:
+    With g the gradient, η the learning rate and t the step, counted from 1:
 
         m ← β₁·m + (1−β₁)·g          m̂ = m/(1−β₁ᵗ)
         v ← β₂·v + (1−β₂)·g²         v̂ = v/(1−β₂ᵗ)
         w ← w − η·m̂/(√v̂ + ε)
 
     To save passes over memory, `m` and `v` here are the plain sums, m ← β₁·m + g and
-    v ← β₂·v + g²; all other factors go into the two scalars of an update:
+    v ← β₂·v + g²; all other factors go into two scalars per update:
 
         w ← w − η'·m/(√v + ε'),   c = √((1−β₂)/(1−β₂ᵗ)),   ε' = ε/c,
         η' = η·(1−β₁)/(1−β₁ᵗ)/c
 
-    which is the same algorithm, with the same ε outside the root.
+    This is the same algorithm, with the same ε outside the root.
 
     Args:
-        parameters, gradients: arrays of one shape; `update` writes over both.
+        parameters, gradients: arrays of the same shape; `update` overwrites both.
         beta1, beta2, epsilon: β₁, β₂, ε, as in the paper.
     """
 
@@ -114,7 +114,7 @@ class Adam:
         self.t = 0
 
     def update(self, learning_rate: Any) -> None:
-        """One update. The learning rate η: a number, or a device array (R, 1), one per network."""
+        """Update once. The learning rate η: a number, or a device array (R, 1), one per network."""
         self.advance(learning_rate)
         scalars = self.beta1, self.beta2, self.rate, self.scaled_epsilon
         self.form(self.w, self.m, self.v, self.g, *scalars, self.work)
@@ -137,17 +137,17 @@ class Adam:
 class SGD:
     """Stochastic gradient descent, w ← w − η·g, for all networks at once.
 
-    Unlike under `Adam`, a factor on the loss is a factor on every update.
+    Unlike with `Adam`, a factor on the loss is a factor on every update.
 
     Args:
-        parameters, gradients: arrays of one shape; `update` writes over both.
+        parameters, gradients: arrays of the same shape; `update` overwrites both.
     """
 
     def __init__(self, parameters: Array, gradients: Array, *, backend: Backend = NUMPY) -> None:
         self.w, self.g, self.xp = parameters, gradients, backend.xp
 
     def update(self, learning_rate: Any) -> None:
-        """One update. The learning rate η: a number, or a device array (R, 1), one per network."""
+        """Update once. The learning rate η: a number, or a device array (R, 1), one per network."""
         self.xp.multiply(self.g, learning_rate, out=self.g)
         self.xp.subtract(self.w, self.g, out=self.w)
 

@@ -1,8 +1,8 @@
 """Independent random streams, one per (seed, purpose).
 
 A run's randomness depends on its own seed alone, never on its place among the replicas: adding
-a run, or changing how many numbers one purpose draws, leaves every other stream as it was.
-Everything is drawn by NumPy on the host, so that a seed means the same on every backend.
+a run, or changing how many numbers one purpose draws, leaves every other stream unchanged.
+Everything is drawn by NumPy on the host, so a seed means the same on every backend.
 """
 
 from enum import IntEnum, unique
@@ -12,7 +12,7 @@ import numpy as np
 
 @unique
 class Purpose(IntEnum):
-    """What a stream's numbers are used for. The values are part of what a seed means."""
+    """What a stream's numbers are used for. Changing a value changes what every seed means."""
 
     INITIAL_WEIGHTS = 0
     BATCH_ORDER = 1
@@ -24,5 +24,5 @@ class Purpose(IntEnum):
 
 
 def random_stream(seed: int, purpose: Purpose) -> np.random.Generator:
-    """The generator of one seed (an integer ≥ 0) for one purpose."""
+    """The generator for one seed (an integer ≥ 0) and one purpose."""
     return np.random.default_rng(np.random.SeedSequence((seed, purpose)))

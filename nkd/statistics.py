@@ -1,4 +1,4 @@
-"""Verdicts: what the numbers of several pairs of networks, or of one, allow to be said."""
+"""Verdicts: what can be concluded from several pairs of networks, or from a single pair."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 
 ROUNDING = 1e-9
-"""Numbers that differ by less, relative to their size, differ by rounding alone."""
+"""Numbers whose relative difference is smaller are taken to differ by rounding alone."""
 MOST_PAIRS = 10_000
-"""`pairs_needed` looks no further."""
+"""The largest number that `pairs_needed` tries."""
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The difference a − b over pairs, for a measure of which less is better.
+    """The difference a − b over pairs, for a measure where less is better.
 
-    `low` and `high` bound the mean difference: the paired t interval. They and `p_value` are
-    None where there is none: for a single pair, and where all pairs differ by the same amount
-    (but for rounding), since nothing then tells how much chance there is in that amount.
+    `low` and `high` are the paired t interval of the mean difference. They and `p_value` are None
+    where there is no interval: for a single pair, and where all pairs differ by the same amount
+    (up to rounding), because then nothing shows how much of that amount is chance.
 
-    Of a family of several comparisons (`paired_differences`), `p_value` is Holm's adjusted one,
-    and `confidence` is that of this comparison's own interval.
+    In a family of several comparisons (`paired_differences`), `p_value` is adjusted by Holm's
+    method, and `confidence` is that of this comparison's own interval.
     """
 
     pairs: int
@@ -34,7 +34,7 @@ class PairedDifference:
 
     @property
     def verdict(self) -> str:
-        """One of "better", "worse", "not distinguishable"; "none" where nothing can be said.
+        """One of "better", "worse", "not distinguishable"; "none" where nothing can be concluded.
 
         Several pairs without any difference are "not distinguishable".
         """
@@ -47,9 +47,9 @@ class PairedDifference:
         return "not distinguishable"
 
     def pairs_needed(self, power: float = 0.8) -> int | None:
-        """How many pairs would distinguish a difference of this size; see `pairs_needed`.
+        """How many pairs it would take to detect a difference of this size; see `pairs_needed`.
 
-        None where the pairs do not tell: without any difference, or without any spread.
+        None where these pairs cannot say: if they show no difference, or no spread.
         """
         if self.mean == 0 or not self.deviation:
             return None
@@ -57,9 +57,9 @@ class PairedDifference:
 
 
 def units(values: np.ndarray, teachers: int) -> np.ndarray:
-    """What verdicts count: the pairs (S,), or with K > 1 teachers the means of each one's, (K,).
+    """What a verdict counts: the pairs (S,) or, with K > 1 teachers, each teacher's mean (K,).
 
-    Pairs of one teacher have its luck in common, so K teachers are K observations and no more.
+    Pairs with the same teacher share its luck, so K teachers are only K observations.
     Pair number i has teacher i mod K.
     """
     return values if teachers == 1 else values.reshape(-1, teachers).mean(axis=0)
@@ -68,11 +68,11 @@ def units(values: np.ndarray, teachers: int) -> np.ndarray:
 def paired_difference(
     a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, confidence: float = 0.95
 ) -> PairedDifference:
-    """Compare a with b, pair by pair: mean of a − b with the interval of Student's t.
+    """Compare a with b pair by pair: the mean of a − b with its Student t interval.
 
     The interval is d̄ ± t·s/√n, with s the standard deviation of the n differences and t the
-    quantile of the t distribution with n − 1 degrees of freedom. It speaks of further pairs of
-    the same making (seeds), with everything else as it was.
+    quantile of the t distribution with n − 1 degrees of freedom. It is about further pairs made in
+    the same way (other seeds), with everything else unchanged.
 
     Args:
         a, b: one number per pair, in the same order; less is better.
@@ -86,17 +86,17 @@ def paired_differences(
     b: Sequence[float] | Sequence[Sequence[float]] | np.ndarray,
     confidence: float = 0.95,
 ) -> list[PairedDifference]:
-    """Compare several arms a with b, each as in `paired_difference`, in one family.
+    """Compare several arms a with b, each as in `paired_difference`, as one family.
 
     If nothing differs, the chance of any verdict "better" or "worse" in the whole family is at
-    most 1 − confidence (Holm's correction, see `holm`). Each interval is that of the level at
-    which Holm's procedure tested its arm, 1 − (1 − confidence)/k with k from 1 to m: it
-    excludes 0 exactly where the verdict is "better" or "worse". It holds for its arm; that all
-    m hold together is not promised.
+    most 1 − confidence (Holm's correction, see `holm`). Each interval has the confidence at
+    which Holm's procedure tested its arm, 1 − (1 − confidence)/k with k from 1 to m, so it
+    excludes 0 exactly where the verdict is "better" or "worse". It holds for its arm alone;
+    nothing is claimed about all m intervals at once.
 
     Args:
         a: m arms of n numbers each, one per pair, (m, n); less is better.
-        b: what all arms are compared with (n,), or one row for each arm (m, n).
+        b: what all arms are compared with, (n,), or one row for each arm, (m, n).
         confidence: 1 − the chance of a false verdict in the family.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
@@ -109,7 +109,7 @@ def paired_differences(
     mean[~spread & (np.abs(mean) <= rounding)] = 0
     s = np.where(spread, difference.std(axis=-1, ddof=min(1, n - 1)), 0)
 
-    from scipy.special import stdtr, stdtrit  # of Student's t: distribution, quantile
+    from scipy.special import stdtr, stdtrit  # Student's t: distribution, quantile
 
     t = np.divide(mean, s / np.sqrt(n), out=np.zeros(m), where=spread)
     p = np.where(spread, 2 * stdtr(n - 1, -np.abs(t)), 1)  # without spread: nothing rejected
@@ -131,24 +131,24 @@ def paired_differences(
 
 
 def holm(p: Sequence[float] | np.ndarray, level: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
-    """Holm's step-down correction of m p-values (Holm 1979, section 3).
+    """Holm's step-down correction for m p-values (Holm 1979, section 3).
 
     With the p-values in ascending order p₁ ≤ … ≤ p_m, hypothesis i is rejected if p_j ≤
-    level/(m − j + 1) for all j ≤ i. Equivalently, if its adjusted p-value max_{j≤i} min(1,
+    level/(m − j + 1) for all j ≤ i or, equivalently, if its adjusted p-value max_{j≤i} min(1,
     (m − j + 1)·p_j) is at most `level`. The chance of any false rejection among the m is at
     most `level`, however they depend on each other.
 
     Args:
         p: (m,), in any order.
-        level: the family's.
+        level: of the whole family.
 
     Returns:
         The adjusted p-values (m,), and the level at which each hypothesis was tested (m,):
-        level/(m − i + 1) up to the first that is not rejected, and from there on the same.
+        level/(m − i + 1) up to the first that is not rejected, and unchanged from there on.
     """
     p = np.asarray(p, float)
     order = np.argsort(p, kind="stable")
-    left = len(p) - np.arange(len(p))  # m − i + 1: the hypotheses that are left
+    left = len(p) - np.arange(len(p))  # m − i + 1: the hypotheses left
     adjusted, tested = np.empty(len(p)), np.empty(len(p))
     adjusted[order] = np.minimum(1, np.maximum.accumulate(left * p[order]))
     rejected = np.count_nonzero(adjusted <= level)
@@ -157,11 +157,11 @@ def holm(p: Sequence[float] | np.ndarray, level: float = 0.05) -> tuple[np.ndarr
 
 
 def pairs_needed(effect: float, confidence: float = 0.95, power: float = 0.8) -> int | None:
-    """The smallest number of pairs that is as likely as `power` to give the right verdict.
+    """The smallest number of pairs that gives the right verdict with probability ≥ `power`.
 
     For n pairs whose differences are normal with mean/deviation = effect, t = d̄·√n/s has the
     noncentral t distribution with n − 1 degrees of freedom and noncentrality effect·√n; the
-    verdict is right where it is beyond the quantile of the interval.
+    verdict is right if t is beyond the interval's quantile.
 
     Args:
         effect: mean of the differences, divided by their standard deviation.
@@ -187,11 +187,11 @@ def pairs_needed(effect: float, confidence: float = 0.95, power: float = 0.8) ->
 
 @dataclass(frozen=True)
 class SinglePair:
-    """Two networks on the same test rows: how many rows one of them alone gets wrong.
+    """Two networks on the same test rows: how many rows each of them alone gets wrong.
 
-    The verdict is about these two networks only: on further rows of the same making, one of
-    them makes fewer errors, or they are not distinguishable. Whether other seeds would agree,
-    it cannot tell: that takes several pairs.
+    The verdict is about these two networks only: on further rows of the same kind, one of them
+    makes fewer errors, or they are not distinguishable. It cannot say whether other seeds would
+    agree; that takes several pairs.
     """
 
     only_a_wrong: int
@@ -208,7 +208,7 @@ class SinglePair:
         return "better" if self.only_a_wrong < self.only_b_wrong else "worse"
 
     def sentence(self, a: str, b: str) -> str:
-        """The verdict for people, with the networks' names."""
+        """The verdict in words, with the networks' names a and b."""
         verdict = {
             "better": f"this {a} is better than this {b}",
             "worse": f"this {a} is worse than this {b}",
@@ -228,11 +228,11 @@ def mcnemar(
 ) -> SinglePair:
     """McNemar's exact test of two classifiers on the same rows (McNemar 1947; Dietterich 1998).
 
-    Rows on which both are right, or both wrong, say nothing. Of the others, a network that is
-    no better than the other gets each wrong with probability 1/2: a binomial test.
+    Rows on which both are right, or both wrong, say nothing. If neither network is better, each
+    of the other rows is either one's mistake with probability 1/2: a binomial test.
 
     Args:
-        a_wrong, b_wrong: for each test row whether that network is wrong, (N,).
+        a_wrong, b_wrong: for each test row, whether that network is wrong, (N,).
         confidence: 1 − the chance of a false verdict.
     """
     from scipy.stats import binomtest

@@ -1,4 +1,4 @@
-"""Rows of data on the device: gathered batch by batch, moved, and in which order."""
+"""Rows of data on the device: gathering batches, shifting images, batch orders."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,8 +16,8 @@ class Table:
     Args:
         values: (N, K) as stored (bytes stay bytes), or (A, N, K): A versions of each row.
         versions: with A versions, which one each network takes, (R,) integers.
-        scale: what a stored number is multiplied with, as 1/255 for pixels.
-        dtype: of what is gathered.
+        scale: the factor on each stored number, such as 1/255 for pixels.
+        dtype: of the gathered rows.
     """
 
     compiled = "gather"
@@ -51,7 +51,10 @@ class Table:
         return self.flat[: self.length][rows] * self.scale
 
     def index_of(self, rows: Array) -> Array:
-        """Where the rows (S, B) stand: themselves, or for each network its version's, (R, B)."""
+        """The indices of the rows (S, B) in `flat`.
+
+        Without versions they are the rows themselves, with versions each network's own, (R, B).
+        """
         if rows.shape != self.shape:
             self.resize(*rows.shape)
         if self.first_rows is None:
@@ -99,10 +102,10 @@ class Table:
 
 
 class ShiftedImages(Table):
-    """A table of images that are moved each time they are gathered: jitter.
+    """A table of images that are shifted each time they are gathered: jitter.
 
-    Each image goes by 0 to `pixels` pixels up or down and by 0 to `pixels` left or right, all
-    (2·pixels + 1)² shifts equally likely; what moves in from outside is 0.
+    Each image moves up or down by 0 to `pixels` pixels and left or right by 0 to `pixels`, all
+    (2·pixels + 1)² shifts being equally likely; pixels that move in from outside are 0.
 
     Args:
         values: images as rows (N, height·width).
@@ -133,7 +136,7 @@ class ShiftedImages(Table):
         self.streams = [random_stream(seed, Purpose.JITTER) for seed in seeds]
 
     def gather(self, rows: Array) -> Array:
-        """The rows (S, B) of the table, each moved anew, in a new array (S, B, K)."""
+        """The rows (S, B) of the table, each shifted anew, in a new array (S, B, K)."""
         p, B = self.pixels, rows.shape[1]
         shifts = np.stack([stream.integers(-p, p + 1, (B, 2)) for stream in self.streams])
         # An image moved down and right is a window of the padded one that lies up and left.
@@ -146,8 +149,8 @@ def batch_orders(seeds: Sequence[int], rows: int, epochs: int) -> Iterator[np.nd
     """The order in which each seed visits the training rows, epoch by epoch.
 
     Yields:
-        Per epoch (S, N) intp; row s is a permutation of range(rows), which depends on seed s
-        and the epoch only.
+        For each epoch an intp array (S, N); row s is a permutation of range(rows) that depends
+        only on seed s and the epoch.
     """
     streams = [random_stream(seed, Purpose.BATCH_ORDER) for seed in seeds]
     for _ in range(epochs):
@@ -158,7 +161,7 @@ def checked_order(order: np.ndarray, rows: int) -> np.ndarray:
     """A given order (N,) as (1, N).
 
     Raises:
-        UserError: it does not visit each of the rows once.
+        UserError: it does not visit each row exactly once.
     """
     order = np.atleast_2d(np.asarray(order, np.intp))
     if order.shape[1] != rows or (np.sort(order) != np.arange(rows)).any():

@@ -30,9 +30,9 @@ class Settings:
         schedule: "constant", or "cosine" (down to 0).
         report_every: epochs between two measurements on the training rows.
         optimizer: "adam", or "sgd".
-        dropout: the rates of the inputs and of each hidden layer; () is none.
-        largest_norm: upper bound of the norm of each unit's incoming weights; None is none.
-        jitter: pixels by which images are moved at most, in each direction, whenever used.
+        dropout: the rates of the inputs and of each hidden layer; () for none.
+        largest_norm: upper bound on the norm of each unit's incoming weights; None for none.
+        jitter: largest shift of an image in each direction, in pixels, drawn anew at each use.
     """
 
     epochs: int
@@ -60,11 +60,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What was measured after an epoch, each an array (R,) with one number per run.
+    """What was measured after an epoch: arrays (R,) with one number per run.
 
     `objective` is the mean of the training loss over the epoch's steps; `test` is measured
-    after every epoch, `train` (on all training rows) after reported ones and else None.
-    `split` is measured with `train`, of classes and teachers: see `Training.gradient_split`.
+    after every epoch, `train` (on all training rows) after reported ones, otherwise None.
+    `split` is measured along with `train`, for classes with a teacher: see
+    `Training.gradient_split`.
     """
 
     number: int
@@ -92,7 +93,7 @@ class Step:
 
     Args:
         network, loss, optimizer: what is trained, on what, and by what.
-        inputs, targets: the rows; a batch of both is gathered with the same row numbers.
+        inputs, targets: the rows; a batch of each is gathered by the same row numbers.
         on_gradients: called with the network in each step, before the optimiser's update.
     """
 
@@ -109,7 +110,7 @@ class Step:
         self.inputs, self.targets, self.on_gradients = inputs, targets, on_gradients
 
     def __call__(self, rows: Array, rate: Any) -> Array:
-        """Train on the rows (S, B) at this learning rate; the values of the loss, (R,)."""
+        """Train on the rows (S, B) at this learning rate; return the values of the loss, (R,)."""
         z = self.network.forward(self.inputs.gather(rows), training=True)
         value, dz = self.loss(z, self.targets.gather(rows))
         self.network.backward(dz)
@@ -122,7 +123,7 @@ class Step:
     def epoch(
         self, order: Array, batch_size: int, rates: Iterator[Any], track: Callable = iter
     ) -> Array:
-        """Train on all rows (S, N) in this order; the sums of the loss over them, (R,)."""
+        """Train on all rows (S, N) in this order; return the sums of the loss over them, (R,)."""
         total = 0.0
         for start in track(range(0, order.shape[1], batch_size)):
             rows = order[:, start : start + batch_size]
@@ -160,11 +161,11 @@ def fit(
 
     Args:
         step: a `Step`, or a backend's own form of it.
-        orders: for each epoch the row numbers in the order of training, (S, N), S orders of
-            which network r follows r mod S.
-        batch_size: rows per step; the last batch of an epoch has what is left.
+        orders: for each epoch the row numbers in the order of training, (S, N); network r
+            follows order r mod S.
+        batch_size: rows per step; the last batch of an epoch takes the rest.
         rates: the learning rate of each step.
-        track: wraps what each epoch goes through, to show progress.
+        track: wraps each epoch's batches, to show progress.
         backend: where the row numbers go.
     """
     rates = iter(rates)
@@ -175,17 +176,16 @@ def fit(
 class Training:
     """R runs of one architecture, trained side by side in one pass.
 
-    Runs that are listed arm by arm, each arm with the same seeds in the same order, share
-    their batches. Any other list works as well and gives the same results, only each run
-    gathers its own batch.
+    Runs listed arm by arm, each arm with the same seeds in the same order, share their batches.
+    Any other list works as well and gives the same results, but each run gathers its own batch.
 
     Args:
         problem: the data, the loss and the metrics.
         sizes: units of the networks from input to output.
         runs: what to train; row r of `network.parameters` belongs to run r.
-        settings: how.
-        orders: for each epoch the training rows' numbers in the order of use, (N,), for all
-            runs, every row once; by default each run's own, drawn from its seed.
+        settings: how to train them.
+        orders: for each epoch the training rows' numbers in the order of use, (N,), each row
+            once, for all runs; by default each run has its own, drawn from its seed.
         on_gradients: called with `network` in each step, before the optimiser's update.
 
     The initial weights are drawn from each run's seed; `network.set_tensors` replaces them.
@@ -248,7 +248,7 @@ class Training:
         self.constant = constants[arm_of_run]
         parts = self.network, self.loss, self.optimizer, self.train_inputs, self.targets
         self.step = choose_step(*parts, on_gradients, backend=backend)
-        # All at once: where memory is short, that shows here and not after an epoch.
+        # Allocated at once, so that a lack of memory shows here and not after an epoch.
         self.network.resize(
             most_rows(settings.batch_size, len(self.train_inputs), len(self.test_inputs))
         )
@@ -260,7 +260,7 @@ class Training:
     def targets_of(self, arms: Sequence[tuple[Run, type[Loss]]]) -> tuple[np.ndarray, np.ndarray]:
         """The target of each arm's loss (A, N, ·), and the means of its constants (A,).
 
-        Rows that are shorter than those of another loss are filled up with zeros.
+        Rows that are shorter than those of another loss are padded with zeros.
         """
         y = self.problem.hard_targets(self.dtype)
         columns = max(kind.target_columns(self.problem.outputs) for _, kind in arms)
@@ -279,7 +279,7 @@ class Training:
         return targets, constants
 
     def epochs(self, track: Callable[[Iterable], Iterable] = iter) -> Iterator[Epoch]:
-        """Train; yield each epoch's measurements when it is done. `history` keeps them.
+        """Train; yield each epoch's measurements at its end. `history` keeps them.
 
         Args:
             track: wraps each epoch's batches, to show progress.
@@ -289,7 +289,7 @@ class Training:
         """
         settings, rows = self.settings, len(self.train_inputs)
         if self.started:
-            raise UserError("this training was run already: make a new Training for another one")
+            raise UserError("this training has already been run: make a new Training")
         self.started = True
         if self.orders is None:
             orders = batch_orders(self.order_seeds, rows, settings.epochs)
@@ -310,7 +310,7 @@ class Training:
         )
         for number in range(1, settings.epochs + 1):
             start = time.perf_counter()
-            with np.errstate(all="ignore"):  # divergence is found below, and told in one line
+            with np.errstate(all="ignore"):  # divergence is found below and reported in one line
                 objective = next(passes, None)
                 if objective is None:
                     raise UserError(f"orders are given for fewer than {settings.epochs} epochs")
@@ -324,7 +324,7 @@ class Training:
                 seed = self.runs[finite.argmin()].seed
                 raise UserError(
                     f"training diverged in epoch {number} (seed {seed}): "
-                    f"the loss is no finite number; lower the learning rate "
+                    f"the loss is not a finite number; lower the learning rate "
                     f"{settings.learning_rate:g} (--learning-rate)"
                 )
             split = self.gradient_split() if reported else None
@@ -338,11 +338,11 @@ class Training:
         return self
 
     def gradient_split(self, rows: int = 2048) -> tuple[np.ndarray, np.ndarray] | None:
-        """How strongly the teacher pulls at the label's class, and at the others: two arrays (R,).
+        """How strongly the teacher pulls on the label's class, and on the others: two arrays (R,).
 
-        Means over the first training rows of the norms of the two parts of each row's soft
+        Means over the first `rows` training rows of the norms of the two parts of each row's soft
         gradient, see `metrics.distillation_gradient_split`; NaN for a run without a teacher, None
-        where no run has one or there are no classes.
+        if no run has one or there are no classes.
         """
         if self.y_train.ndim > 1 or not any(run.alpha for run in self.runs):
             return None

@@ -1,7 +1,7 @@
 """Losses for regression that weigh rows: bounded, attentive and rejected.
 
-Each says how strongly the label and the teacher count in a row, from how far apart the two are on
-all training rows. All of them, and the plain blend, are one computation: `WeightedRegressionLoss`.
+Each decides how strongly the label and the teacher count in a row, from how far apart the two are
+on all training rows. They and the plain blend are one computation: `WeightedRegressionLoss`.
 """
 
 import math
@@ -14,25 +14,25 @@ from nkd.losses import Loss
 
 
 def blended(alpha: Any, error: Array, xp: ModuleType) -> tuple[Any, Any, Any]:
-    """`RegressionDistillationLoss`, L = (1−α)·‖s − y‖² + α·‖s − s_teacher‖² for each row."""
+    """As `RegressionDistillationLoss`: L = (1−α)·‖s − y‖² + α·‖s − s_teacher‖² in each row."""
     return 1.0, alpha, math.inf
 
 
 MARGIN = 0.0
-"""By how much a student's squared error may stay under the teacher's and still be `bounded`."""
+"""How far below the teacher's a student's squared error must be for `bounded` to count it less."""
 
 
 def bounded(alpha: Any, error: Array, xp: ModuleType) -> tuple[Any, Any, Any]:
     """Teacher-bounded regression (Chen et al. 2017, NeurIPS, the loss L_b).
 
-    The teacher is no target, but a bound. For a row with the label y:
+    The teacher is not a target but a bound. For a row with the label y:
 
         L = (1−α)·‖s − y‖² + α·‖s − y‖²·[‖s − y‖² + m > ‖s_teacher − y‖²]
 
     so a row in which the student is worse than the teacher counts 1, and any other 1 − α. The
-    margin m is `MARGIN`. In the paper the second part has the weight ν beside a weight of 1, here
-    α beside 1 − α, so ν = α/(1−α) and the whole is multiplied by 1 − α; and here the first part
-    is a squared error too, not the smooth absolute one of boxes.
+    margin m is `MARGIN`. The paper weights the two parts 1 and ν; here they have 1 − α and α, so
+    ν = α/(1−α) and the whole is multiplied by 1 − α. And here the first part is a squared error
+    as well, unlike the paper's smooth absolute error of boxes.
     """
     return 1 - alpha, 0.0, (error * error).sum(axis=-1, keepdims=True) - MARGIN
 
@@ -40,12 +40,12 @@ def bounded(alpha: Any, error: Array, xp: ModuleType) -> tuple[Any, Any, Any]:
 def attentive(alpha: Any, error: Array, xp: ModuleType) -> tuple[Any, Any, Any]:
     """Attentive imitation (Saputra et al. 2019, arXiv:1908.00858, equations 8 and 9).
 
-    The teacher counts in a row as far as it was right there:
+    The teacher counts in a row to the extent that it was right there:
 
         L = (1−α)·‖s − y‖² + α·Φ·‖s − s_teacher‖²,   Φ = 1 − ‖s_teacher − y‖²/η
 
-    with η the largest minus the smallest ‖s_teacher − y‖² of all training rows. The paper calls α
-    what is 1 − α here. Where the smallest is not 0, the formula makes the largest Φ a little
+    with η the largest minus the smallest ‖s_teacher − y‖² of all training rows. The paper's α is
+    1 − α here. Where the smallest is not 0, the formula makes the largest Φ a little
     negative, which would push the student away from the teacher without limit: it is 0 then. If
     all errors are equal, η = 0 and no row is better than another: Φ = 1.
     """
@@ -58,24 +58,24 @@ def attentive(alpha: Any, error: Array, xp: ModuleType) -> tuple[Any, Any, Any]:
 
 
 OUTLIER = 3.0
-"""Standard deviations of (label − teacher) beyond which `rejected` takes the label for wrong."""
+"""Standard deviations of (label − teacher) beyond which `rejected` considers the label wrong."""
 
 
 def rejected(alpha: Any, error: Array, xp: ModuleType) -> tuple[Any, Any, Any]:
     """Outliers rejected by the teacher, after Takamoto et al. 2020 (arXiv:2002.12597).
 
-    Labels that the teacher cannot believe are left out; the teacher counts everywhere:
+    Labels that the teacher finds implausible are left out; the teacher counts in every row:
 
         L = (1−α)·‖s − y‖²·[y is no outlier] + α·‖s − s_teacher‖²
 
-    where y is an outlier if |y − s_teacher| > 3·1.4826·median|y − s_teacher| in any output, the
-    median over all training rows. 1.4826 times it is the standard deviation if the differences
-    are normal, whatever the outliers are. As in the paper, what is rejected is the *label*, and
-    the student follows the teacher there. The paper has other forms of the rest: its threshold is
-    where the normal density of the differences falls below a constant one; beside labels it only
-    uses the teacher in rejected rows, through the square root of the distance; and the student
-    has a second output that learns the teacher's. Here the teacher's part is that of the blend,
-    so that α means the same.
+    where y is an outlier if |y − s_teacher| > 3·1.4826·median|y − s_teacher| in any output, with
+    the median over all training rows. 1.4826 times that median is the standard deviation if the
+    differences are normal, whatever the outliers are. As in the paper, it is the *label* that is
+    rejected, and the student follows the teacher there. The rest differs from the paper: its
+    threshold is where the normal density of the differences falls below a constant one; besides
+    labels, it uses the teacher only in rejected rows, through the square root of the distance;
+    and its student has a second output that learns the teacher's. Here the teacher's part is that
+    of the blend, so that α means the same.
     """
     difference = abs(error)
     sigma = 1.4826 * xp.median(difference, axis=-2, keepdims=True)
@@ -89,11 +89,11 @@ WEIGHINGS: dict[str, Callable[[Any, Array, ModuleType], tuple[Any, Any, Any]]] =
     "attentive": attentive,
     "rejected": rejected,
 }
-"""For each loss of a regression `Run`, how it weighs the rows.
+"""How each loss of a regression `Run` weighs the rows.
 
-From α and the errors y − s_teacher (N, O) on *all* training rows: the weight v of each row, the
-teacher's share β of its target, and the bound c beyond which the student's squared error weighs α
-more; each (N, 1) or a number.
+From α and the errors y − s_teacher (N, O) on *all* training rows, each function computes the weight
+v of each row, the teacher's share β of its target, and the bound c beyond which the student's
+squared error counts α more; each is (N, 1) or a number.
 """
 
 
@@ -106,7 +106,7 @@ def weighted_squared_error_loss(
     alpha: Array,
     work: tuple[Array, Array, Array],
 ) -> None:
-    """The weighted squared error and its gradient. In textbook form, with v, c of `WEIGHINGS`:
+    """The weighted squared error and its gradient. In textbook form, with v, c from `WEIGHINGS`:
 
         square = ((s - t) ** 2).sum(-1, keepdims=True)
         w = v + alpha * (square > c)
@@ -114,7 +114,7 @@ def weighted_squared_error_loss(
         ds = 2 * w * (s - t) / (B * O)
 
     for outputs s (R, B, O) and α (R, 1, 1). The columns of t (R, B, O + 2) are the targets, and
-    then v and c. `work` are a buffer like s and two for columns (R, B, 1).
+    then v and c. `work` holds a scratch buffer shaped like s and two of shape (R, B, 1).
     """
     B, O = s.shape[-2:]
     t, v, c = t[..., :O], t[..., O : O + 1], t[..., O + 1 :]
@@ -133,14 +133,14 @@ def weighted_squared_error_loss(
 
 
 class WeightedRegressionLoss(Loss):
-    """All losses for regression in one. It is the mean over rows and outputs of, for a row,
+    """All losses for regression in one: the mean over rows, divided by O, of
 
         v·[(1−β)·‖s − y‖² + β·‖s − s_teacher‖²] + α·‖s − y‖²·[‖s − y‖² > c]
 
-    The loss of a run says what v, β and c are: `WEIGHINGS`. The bracket blends, as in
-    `RegressionDistillationLoss`, into ‖s − t‖² + constant, with t = (1−β)·y + β·s_teacher. The
-    last part only occurs with β = 0, where t = y. So one function computes each of them,
-    `weighted_squared_error_loss`, and one list of runs may have several.
+    `WEIGHINGS` gives v, β and c for each run's loss. As in `RegressionDistillationLoss`, the
+    bracket blends into ‖s − t‖² + constant, with t = (1−β)·y + β·s_teacher. The last part only
+    occurs with β = 0, where t = y. So one function, `weighted_squared_error_loss`, computes them
+    all, and one list of runs may have several.
 
     Args:
         alpha, replicas: as for `Loss`.
@@ -158,12 +158,12 @@ class WeightedRegressionLoss(Loss):
 
     @classmethod
     def of(cls, runs: Sequence[Any], **options: Any) -> "WeightedRegressionLoss":
-        """The loss of these runs, one replica each."""
+        """The loss for these runs, one replica each."""
         losses = [run.loss for run in runs]
         return cls([run.alpha for run in runs], losses, replicas=len(runs), **options)
 
     def target(self, y: Array, teacher: Array | None) -> tuple[Array, Array]:
-        """What a step needs, t, v and c in columns (R, N, O + 2), and the constants (R, N).
+        """What a step needs: t, v and c as columns (R, N, O + 2), and the constants (R, N).
 
         The constant of a row is v·β·(1−β)·mean_O (y − s_teacher)².
         """
@@ -193,5 +193,5 @@ class WeightedRegressionLoss(Loss):
 
     @classmethod
     def work_columns(cls, outputs: int) -> tuple[int, ...]:
-        """A buffer like the outputs, and two for a column."""
+        """A buffer shaped like the outputs, and two of one column."""
         return outputs, 1, 1

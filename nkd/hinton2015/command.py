@@ -26,14 +26,14 @@ REGULARISED: dict[str, Any] = {"dropout": (0.0, 0.3, 0.3), "largest_norm": 3.0, 
 
 
 def student(epochs: int, batch_size: int = 128) -> Settings:
-    """A small network, with no regularisation but its targets."""
+    """Settings of a small network, with no regularisation but its targets."""
     return Settings(epochs, batch_size, 2e-3, report_every=epochs)
 
 
 def plan_of(
     teacher: int, alone: int, distilled: int, part: int, only: int, mapped: dict[int, int]
 ) -> Plan:
-    """The plan with so many epochs for each experiment, and for each width of the map."""
+    """The plan with these numbers of epochs for each experiment, and for each width of the map."""
     return Plan(
         teacher=Settings(teacher, 256, 2e-3, report_every=teacher, **REGULARISED),
         alone=student(alone),
@@ -54,7 +54,7 @@ class Flags:
     """Flags of the reproduction."""
 
     quick: bool = False
-    """The whole table at reduced length."""
+    """The whole table, with much shorter training."""
 
     seeds: int = 2
     """Number of seeds; each has its own teacher."""
@@ -63,7 +63,7 @@ class Flags:
     """The seeds count up from it."""
 
     only: list[str] = dataclasses.field(default_factory=list)
-    """These experiments instead of all: teacher, alone, distilled, without-3, …"""
+    """Only these experiments, instead of all: teacher, alone, distilled, without-3, …"""
 
     backend: Literal["auto", "numpy", "numba", "cupy"] = "auto"
     """numpy; numba (compiled, faster); cupy (NVIDIA GPU); auto: cupy or numba if usable."""
@@ -75,7 +75,7 @@ class Flags:
     """Folder that holds the data files; without it, and without $NKD_DATA_DIR, they are fetched."""
 
     out: str = field(default="runs/hinton2015[-quick]", metavar="DIR")
-    """Folder for results; what is there already is not computed again."""
+    """Folder for results; those already there are not computed again."""
 
     def check(self) -> None:
         """Raise a UserError that names the first flag whose value makes no sense."""
@@ -91,7 +91,7 @@ def run(flags: Flags, plan: Plan | None = None) -> None:
     """Do what is not done yet, then show the table.
 
     Args:
-        plan: in place of that of the flags.
+        plan: used instead of the one that the flags choose.
     """
     flags.check()
     backend = choose(flags.backend)
@@ -109,7 +109,7 @@ def run(flags: Flags, plan: Plan | None = None) -> None:
         raise wrong("only", unknown[0], f"choose from {', '.join(experiments.by_name)}")
     wanted = [name for name in experiments.by_name if name in flags.only or not flags.only]
     if wanted != ["alone"] and "teacher" not in wanted:
-        wanted.insert(0, "teacher")  # whom all others need
+        wanted.insert(0, "teacher")  # which all others need
     claim(folder.path, configuration(plan, data, backend))
     folder.write_json("configuration.json", configuration(plan, data, backend))
 
@@ -186,13 +186,13 @@ def summary(measured: Mapping[str, Any]) -> str:
 
 
 def minutes(results: Mapping[int, Mapping[str, Any]]) -> str:
-    """The time that the experiments took, together."""
+    """The time that the experiments took in all."""
     seconds = sum(each["seconds"] for by_name in results.values() for each in by_name.values())
     return f"{seconds / 60:.0f} minutes"
 
 
 def configuration(plan: Plan, data: Dataset, backend: Backend) -> dict[str, Any]:
-    """What results of one folder have in common, as JSON gives it back."""
+    """What all results in one folder have in common, as it reads back from JSON."""
     content = {"plan": dataclasses.asdict(plan), "dataset": data.name, "backend": backend.name}
     return json.loads(json.dumps(content))
 
@@ -201,7 +201,7 @@ def claim(path: Path, configured: Mapping[str, Any]) -> None:
     """Refuse a folder with results of another configuration.
 
     Raises:
-        UserError: that is so, or what is there cannot be read.
+        UserError: it has such results, or its configuration cannot be read.
     """
     file = path / "configuration.json"
     if not file.exists():

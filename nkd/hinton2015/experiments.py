@@ -27,10 +27,10 @@ class Plan:
     """How everything is trained: settings of each experiment, and the sizes of the networks.
 
     Args:
-        map: by the units in each of the two hidden layers; small networks may train for longer.
+        map: settings by units in each of the two hidden layers; small networks may train longer.
         alpha: weight of the teacher in every distillation.
         temperature: T of every distillation but those of the map.
-        teacher_units, student_units: in the hidden layers.
+        teacher_units, student_units: of the hidden layers.
         temperatures: of the map.
     """
 
@@ -71,12 +71,12 @@ class Experiments:
         }
 
     def kept(self, name: str, seed: int) -> Measured | None:
-        """What was measured already, if it was."""
+        """What has been measured already, or None."""
         path = self.folder.path / f"{name}-seed{seed}.json"
         return json.loads(path.read_text()) if path.exists() else None
 
     def results(self, names: Sequence[str], seeds: Sequence[int]) -> dict[int, dict[str, Measured]]:
-        """By seed and name, whatever has been measured."""
+        """All that has been measured, by seed and name."""
         found = {seed: {name: self.kept(name, seed) for name in names} for seed in seeds}
         return {
             seed: {name: measured for name, measured in by_name.items() if measured}
@@ -84,18 +84,18 @@ class Experiments:
         }
 
     def run(self, name: str, seed: int) -> Measured:
-        """Do one experiment with one seed, and keep what it gives."""
+        """Do one experiment with one seed, and keep its results."""
         start = time.perf_counter()
         measured = self.by_name[name](seed)
         measured["seconds"] = time.perf_counter() - start
         self.folder.write_json(f"{name}-seed{seed}.json", measured)
         return measured
 
-    # One experiment each. The seed is that of the initial weights, the order of the batches, the
-    # masks of dropout and the shifts of the images; students learn from the teacher of their seed.
+    # One experiment each. The seed determines initial weights, batch order, dropout masks and image
+    # shifts; students learn from the teacher of their seed.
 
     def teacher(self, seed: int) -> Measured:
-        """The large network: dropout, bounded weights, moved images. Its logits are kept, too."""
+        """The large network: dropout, bounded weights, shifted images. Its logits are kept too."""
         from safetensors.numpy import save
 
         training = self.train(self.data, self.plan.teacher_units, [Run(seed)], self.plan.teacher)
@@ -126,7 +126,7 @@ class Experiments:
     def part(self, settings: Settings, classes: tuple[int, ...], only: bool, seed: int) -> Measured:
         """A student whose transfer set has `only` these classes, or all others; then their bias.
 
-        The bias is set on the training rows, so that these classes are said as often as they
+        The bias is set on the training rows, so that these classes are predicted as often as they
         occur there, and, as in the paper, on the test rows, so that errors there are fewest.
         """
         plan, data = self.plan, self.data

@@ -1,4 +1,4 @@
-"""Paper and measured side by side: the cells, their records, the table for people."""
+"""The paper and what was measured side by side: the cells, their records, the table."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,14 +13,14 @@ from nkd.statistics import paired_difference
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of the section, and how it is got from what was measured.
+    """One number of the section, and how it is computed from what was measured.
 
     Args:
         experiment: its name in the records.
         title: for people.
         paper: what the paper reports; None where it gives no number.
         needs: the experiments that it is computed from.
-        value: its value with one seed, from what each of these measured.
+        value: computes it for one seed, from what each of these measured.
         less: whether less is better.
         unit: "" for a count of test errors, or " %".
     """
@@ -40,7 +40,7 @@ def part_of(how: str, key: str) -> Callable[[Measured], float]:
 
 
 def right_of(how: str) -> Callable[[Measured], float]:
-    """Per cent of the test rows of the classes that are right."""
+    """The percentage of the classes' test rows that are right."""
 
     def value(measured: Measured) -> float:
         rows = measured["rows of the classes"]
@@ -50,18 +50,21 @@ def right_of(how: str) -> Callable[[Measured], float]:
 
 
 def share_of(how: str) -> Callable[[Measured], float]:
-    """Errors in per cent of the test rows."""
+    """Errors as a percentage of the test rows."""
     return lambda measured: 100 * measured[how]["errors"] / measured["rows"]
 
 
 def gap_closed(teacher: Measured, alone: Measured, distilled: Measured) -> float:
-    """Per cent of the way from the small network alone to the teacher; NaN if that is no better."""
+    """Per cent of the way from the small network alone to the teacher.
+
+    NaN if the teacher is no better.
+    """
     gap = alone["errors"] - teacher["errors"]
     return 100 * (alone["errors"] - distilled["errors"]) / gap if gap > 0 else math.nan
 
 
 def cells(plan: Plan) -> list[Cell]:
-    """The cells of the table, but for the map."""
+    """The cells of the table, except the map."""
     large, small = (
         "-".join(map(str, (784, *units, 10))) for units in (plan.teacher_units, plan.student_units)
     )
@@ -132,7 +135,7 @@ Results = Mapping[int, Mapping[str, Measured]]
 
 
 def values_of(cell: Cell, results: Results) -> dict[int, float]:
-    """The value of a cell with each seed that has all it needs, and has one."""
+    """The value of a cell for each seed that has all it needs, if the value is not NaN."""
     values = {
         seed: cell.value(*(by_name[name] for name in cell.needs))
         for seed, by_name in results.items()
@@ -142,7 +145,7 @@ def values_of(cell: Cell, results: Results) -> dict[int, float]:
 
 
 def records(plan: Plan, results: Results, details: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A record per cell that has a value: plain numbers and text, with what is common to all."""
+    """A record per cell that has a value: plain numbers and text, with `details` added to each."""
     found = []
     for cell in (*cells(plan), *map_cells(plan).values()):
         values = values_of(cell, results)
@@ -177,7 +180,7 @@ def verdict(cell: Cell, mean: float) -> str:
 
 
 def text_of(record: Mapping[str, Any]) -> str:
-    """Mean, and standard deviation if there are several seeds."""
+    """The mean, and the standard deviation if there are several seeds."""
     unit = record["unit"] if record["unit"] == "%" else ""
     text = f"{record['mean']:.1f}"
     if record["sd"] is not None:
@@ -216,7 +219,7 @@ def map_rows(plan: Plan, found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def sentences(plan: Plan, results: Results) -> list[str]:
-    """What the map says on the two claims of the paper, in words."""
+    """What the map says about the paper's two claims, in words."""
     T, widths = plan.temperatures, plan.map
     small, large = min(widths), [width for width in widths if width >= 300]
     middle = [t for t in T if 2.5 <= t <= 4]
@@ -278,7 +281,7 @@ def screen_tables(plan: Plan, found: Sequence[Mapping[str, Any]], title: str) ->
 
 
 def markdown(plan: Plan, found: Sequence[Mapping[str, Any]], said: Sequence[str]) -> str:
-    """The same as Markdown."""
+    """The scoreboard, the map and the sentences as Markdown."""
 
     def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         lines = [headings, ["---"] * len(headings), *rows]

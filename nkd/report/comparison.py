@@ -146,7 +146,7 @@ class Comparison:
         return swept
 
     def draw(self, figure: Any) -> None:
-        """The heat map of the gains over the Person; brackets mark what is not distinguishable."""
+        """Draw the heat map of gains over the Person; brackets mark what is not distinguishable."""
         swept = self.axes()
         (columns, across), *rest = swept.items()
         rows, down = rest[0] if rest else ("", [None])
@@ -197,7 +197,7 @@ class Comparison:
 
 
 def verdict(difference: PairedDifference, unit: str) -> str:
-    """The verdict, and where nothing is distinguished, how many pairs or teachers would tell."""
+    """The verdict, and if it is "not distinguishable", how many pairs or teachers would tell."""
     needed = difference.pairs_needed()
     if difference.verdict != "not distinguishable" or needed is None:
         return difference.verdict

@@ -42,7 +42,7 @@ def report_png(results: Results) -> bytes:
 
 
 def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:
-    """One metric over the epochs: test solid with a band of ± one deviation, training dashed."""
+    """One metric over the epochs: test solid, with a band of ± one deviation; training dashed."""
     factor = measure.factor
     for name, contender in results.networks.items():
         training, members, colour = contender.training, contender.members, COLOURS[name]
@@ -80,7 +80,7 @@ def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:
 
 
 def softened(results: Results) -> tuple[float, dict[str, np.ndarray]]:
-    """The Student's temperature, and all probabilities at it (N, C), those of the first seed."""
+    """The Student's temperature, and each network's probabilities at it (N, C), first seed."""
     T = results.networks["student"].runs[0].temperature
     return T, {name: softmax(z[0], T) for name, z in results.outputs.items()}
 
@@ -115,7 +115,7 @@ def doubtful_rows(figure: SubFigure, results: Results) -> None:
 def example_panels(
     figure: Figure | SubFigure, results: Results, columns: int = 1
 ) -> list[tuple[Axes | None, Axes]]:
-    """For each row to be shown, where its image goes, if it is one, and where its bars go."""
+    """For each row shown, the axes of its image (None without images) and of its bars."""
     if results.problem.data.image_shape is None:
         bars = figure.subplots(1, columns, sharey="row", squeeze=False)
         return [(None, each) for each in bars[0]]
@@ -180,7 +180,7 @@ def mistakes(matrix: np.ndarray) -> np.ndarray:
 
 
 def confusion(axes: Axes, matrix: np.ndarray, most: float) -> None:
-    """A confusion matrix (C, C) in numbers; its colours, from 0 to `most`, are mistakes alone."""
+    """A confusion matrix (C, C) in numbers; colours, from 0 to `most`, show mistakes only."""
     wrong, classes = mistakes(matrix), range(len(matrix))
     axes.imshow(wrong, cmap="Blues", vmin=0, vmax=max(most, 1))
     for i, j in np.argwhere(matrix > 0):

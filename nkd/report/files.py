@@ -1,4 +1,4 @@
-"""The files that a run leaves: each appears complete or not at all."""
+"""The files that a run writes: each appears complete or not at all."""
 
 import csv
 import io
@@ -31,14 +31,14 @@ FILES = (
 class Folder:
     """Where a run's files go. Each appears complete or not at all.
 
-    Files of the same names that an earlier run left there are removed first, so that what
-    stands together belongs together.
+    Files with these names from an earlier run are removed first, so that all files in the folder
+    belong together.
 
     Args:
         replaced: these names.
 
     Raises:
-        UserError: the folder cannot be made, or not be written to.
+        UserError: the folder cannot be created, or cannot be written to.
     """
 
     def __init__(self, path: Path, replaced: Sequence[str] = FILES) -> None:
@@ -75,7 +75,7 @@ class Folder:
         self.write(name, f"{text}\n".encode())
 
     def write_metrics(self, trainings: Sequence[tuple[Sequence[str], Training]]) -> None:
-        """metrics.csv: a row per epoch and network; the names are those of the runs."""
+        """Write metrics.csv: a row per epoch and network; the names are those of the runs."""
         rows = []
         for names, training in trainings:
             for epoch in training.history:
@@ -96,7 +96,7 @@ class Folder:
         self.write("metrics.csv", text.getvalue().encode())
 
     def write_weights(self, name: str, training: Training, replica: int) -> None:
-        """One network as safetensors: "dense1.W" (inputs, outputs), "dense1.b" (outputs,), …
+        """Write one network as safetensors: "dense1.W" (inputs, outputs), "dense1.b" (outputs,), …
 
         z = x W + b in every layer, ReLU between layers. The metadata say how a raw input
         becomes x.

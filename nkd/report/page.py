@@ -33,7 +33,7 @@ def report_html(
 ) -> bytes:
     """The page: the verdict in plain words, then the numbers and the pictures behind it.
 
-    It is one file: styles and pictures are in it, nothing is loaded and no script runs.
+    It is one file: styles and pictures are included, nothing is loaded and no script runs.
 
     Args:
         results: of the run.
@@ -71,7 +71,7 @@ def report_html(
     ).encode()
 
 
-# The first screen: in words for somebody who has never heard of distillation
+# The first screen: in words for someone who has never heard of distillation
 
 
 def verdict(results: Results) -> tuple[str, str, str]:
@@ -215,7 +215,7 @@ def draw_curves(figure: Figure, results: Results, measure: Measure) -> None:
 
 
 def learned_section(results: Results) -> Section:
-    """What the Student has of its Teacher, beside the Person, who never met it."""
+    """What the Student learned from its Teacher, next to the Person, who never met it."""
     wanted = (
         Measure("agreement", "", "same answer as the Teacher", ".2f", 100, " %"),
         Measure("agreement_on_mistakes", "", "… where the Teacher is wrong", ".1f", 100, " %"),
@@ -307,7 +307,7 @@ def draw_reliability(figure: Figure, results: Results) -> None:
 
 
 def confusion_section(results: Results) -> Section:
-    """Teacher and Student side by side: which classes they take for which."""
+    """Teacher and Student side by side: which classes they mistake for which."""
     matrices = {
         name: metrics.confusion(results.outputs[name], results.problem.data.y_test).mean(axis=0)
         for name in ("teacher", "student")
@@ -345,7 +345,7 @@ def disagreement_section(results: Results) -> Section:
     title = "Where they disagree"
     if not len(differ):
         return title, f"<p>Teacher, Student and Person agree on all {of}.</p>"
-    # The total variation distance: what the teacher changed in this small network's mind.
+    # The total variation distance: how far the teacher changed this small network's mind.
     changed = abs(probabilities["student"] - probabilities["person"]).sum(axis=-1) / 2
     rows = differ[np.argsort(-changed[differ], kind="stable")][:SHOWN_ROWS]
     pictures = []
@@ -438,7 +438,7 @@ def repeat_section(configuration: Mapping[str, Any]) -> Section:
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[str]], style: str = "") -> str:
-    """A table; wider than the page, it scrolls."""
+    """A table, which scrolls if it is wider than the page."""
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
     rows = "\n".join(
         f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in texts)}</tr>" for texts in body
@@ -462,7 +462,7 @@ def picture(
         size: width and height in inches.
         draw: draws it.
         alt: says what it shows, for those who cannot see it.
-        caption: stands below it.
+        caption: is shown below it.
     """
     figure, content = Figure(figsize=size, layout="constrained"), io.BytesIO()
     draw(figure)

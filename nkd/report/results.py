@@ -20,7 +20,7 @@ from nkd.training import Training
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds: training of one network, inference of one row and of 10,000 rows."""
+    """Seconds: training of one network, inference for one row and for 10,000 rows."""
 
     training: float
     single: float
@@ -28,7 +28,7 @@ class Timing:
 
 
 def timing(training: Training, replica: int) -> Timing:
-    """Of one of the networks. Its training time is its share of the pass that it was part of."""
+    """The timing of one network. Its training time is its share of the pass that it was part of."""
     network = training.network.select([replica])
     rows = np.resize(np.arange(len(training.test_inputs)), 10_000)
     inputs = training.test_inputs.gather(training.backend.asarray(rows[None]))[0]
@@ -40,7 +40,7 @@ def timing(training: Training, replica: int) -> Timing:
 
 
 def median_seconds(network: MLP, x: Any, repeats: int, backend: Backend) -> float:
-    """Median time of `network.predict(x)`, after one call that is not counted."""
+    """Median time of `network.predict(x)`, after one untimed call."""
     seconds = []
     for _ in range(repeats + 1):
         backend.synchronize()
@@ -53,7 +53,7 @@ def median_seconds(network: MLP, x: Any, repeats: int, backend: Backend) -> floa
 
 @dataclass(frozen=True, eq=False)
 class Contender:
-    """Teacher, Student or Person, and what was measured of it: K networks, one for each seed.
+    """Teacher, Student or Person, with its measurements: K networks, one for each seed.
 
     Args:
         outputs: on the test rows, (K, M, ·).
@@ -71,7 +71,7 @@ class Contender:
 
     @classmethod
     def of(cls, training: Training, *parts: slice) -> "list[Contender]":
-        """The parts of a finished training."""
+        """A contender for each of these parts of a finished training."""
         outputs, final = training.outputs(training.test_inputs), training.history[-1].test
         return [
             cls(
@@ -103,7 +103,7 @@ class Results:
         pair: the training of all Students and then all Persons, see `distillation.pairs`.
 
     Attributes:
-        difference: Student − Person, of the measure that decides: the verdict.
+        difference: Student − Person in the decisive measure: the verdict.
         comparison: what else was compared with the Person, if anything.
     """
 
@@ -129,7 +129,7 @@ class Results:
         )
 
     def compare_arms(self, arms: Sequence[Arm], finals: dict[str, np.ndarray]) -> Comparison:
-        """Compare what else was trained with the Person; keeps it as `comparison`."""
+        """Compare what else was trained with the Person; keep the result as `comparison`."""
         title, person = self.problem.data.title, self.final("person")[self.view.decisive.name]
         self.comparison = Comparison(self.view, title, person, arms, finals, self.teachers)
         return self.comparison
@@ -151,10 +151,10 @@ class Results:
         return text
 
     def learned(self, name: str) -> dict[str, np.ndarray]:
-        """What one of the three has of the teacher, and how well calibrated it is, per seed.
+        """How close one of the three is to the teacher, and how well calibrated it is, per seed.
 
         On the test rows: "agreement" with the teacher, "agreement_on_mistakes" of the teacher,
-        "divergence" from it, its own "calibration_error"; see `nkd.metrics`. Of classes only.
+        "divergence" from it, its own "calibration_error"; see `nkd.metrics`. For classes only.
         """
         z, teachers, y = self.outputs[name], self.outputs["teacher"], self.problem.data.y_test
         each = [
@@ -171,7 +171,7 @@ class Results:
         return {key: np.concatenate([one[key] for one in each]) for key in each[0]}
 
     def rows(self) -> list[tuple[str, list[str]]]:
-        """The result table: of each row, its label, three texts and two ratios to the teacher."""
+        """The result table: for each row its label, three texts and two ratios to the teacher."""
         contenders = list(self.networks.values())
         rows: list[tuple[str, list[float | None], list[str]]] = []
         counts = [contender.parameters for contender in contenders]
@@ -283,19 +283,19 @@ class Results:
 
 
 def ratio(value: float | None, to: float | None) -> str:
-    """The ratio of two numbers, where both are known and positive."""
+    """The ratio of two numbers, if both are known and positive."""
     return f"{value / to:.3g}" if value and to and min(value, to) > 0 else "–"
 
 
 def three_digits(value: float, unit: str) -> str:
-    """A positive number with three digits, or all those before its point, and a unit."""
+    """A positive number with three digits, or all those before the point, and its unit."""
     return f"{value:,.0f} {unit}" if value >= 99.95 else f"{value:#.3g} {unit}"
 
 
 def sentence(
     difference: PairedDifference, view: View, seeds: Sequence[int], dataset: str, teachers: int = 1
 ) -> str:
-    """What the paired difference of Student and Person says, for people."""
+    """The paired difference of Student and Person, in words."""
 
     def text(value: float) -> str:
         return f"{value:+{view.decisive.style}}"
@@ -333,7 +333,7 @@ def sentence(
 
 
 def more_pairs(difference: PairedDifference, unit: str = "pairs") -> str:
-    """How many pairs it would take, where the difference is not distinguishable from none.
+    """How many pairs it would take, as a sentence, if the verdict is "not distinguishable".
 
     Args:
         unit: what the verdict counts: pairs, or teachers.

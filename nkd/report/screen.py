@@ -10,7 +10,7 @@ from nkd.training import Epoch, Training
 
 REFRESH_SECONDS = 0.1
 PLAIN_WIDTH = 110
-"""Columns of output that does not go to a terminal."""
+"""Width in columns of output that does not go to a terminal."""
 
 
 class Screen:
@@ -46,10 +46,10 @@ class Screen:
             yield from training.epochs(track)
 
     def train(self, names: Sequence[str], training: Training, view: View) -> None:
-        """Train to the end under a progress bar; lines after each reported epoch.
+        """Train to the end under a progress bar; print lines after each reported epoch.
 
         Args:
-            names: of the runs, as "teacher"; runs of one name share a line, of their means.
+            names: of the runs, such as "teacher"; runs with the same name share a line of means.
             training: what to train.
             view: the metrics to print.
         """
@@ -69,7 +69,7 @@ class Screen:
                 )
 
     def train_quietly(self, training: Training) -> None:
-        """Train to the end under a progress bar; one line when it is done."""
+        """Train to the end under a progress bar; print one line when it is done."""
         number = len(training.runs)
         for _ in self.epochs(training, f"{number} more networks"):
             pass
@@ -77,14 +77,14 @@ class Screen:
 
     @contextmanager
     def progress(self, title: str, steps: int) -> Iterator[Callable[[Iterable], Iterable]]:
-        """A bar over so many steps; the value wraps iterables of steps and counts them."""
+        """A bar over that many steps; yields a wrapper for iterables of steps that counts them."""
         if not self.console.is_terminal:
             yield iter
             return
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = TextColumn("{task.description}"), BarColumn(None), TimeRemainingColumn()
-        # It is refreshed here, not by a thread of its own, which would take time from training.
+        # Refreshed here, not by a thread of its own, which would take time from training.
         with Progress(*columns, console=self.console, auto_refresh=False, transient=True) as bar:
             task = bar.add_task(title, total=steps)
 

@@ -39,13 +39,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class View:
-    """How a problem is shown: which metrics where, and what counts between Student and Person.
+    """How a problem is shown: which metrics where, and which one decides between the networks.
 
     Args:
         line: the metrics of a progress line.
         table: the metrics of the result table.
         decisive: the metric by which Student and Person are compared; less is better.
-        noun: what that metric counts, as "test errors".
+        noun: what that metric counts, such as "test errors".
     """
 
     line: tuple[Measure, ...]
@@ -54,7 +54,7 @@ class View:
     noun: str
 
     def describe(self, values: dict[str, np.ndarray], members: list[int]) -> str:
-        """The metrics of a progress line, their means over some of the networks."""
+        """The metrics of a progress line, as means over some of the networks."""
         return ", ".join(
             f"{measure.short} {measure.text(values[measure.name][members].mean())}"
             for measure in self.line
