@@ -4,9 +4,10 @@
     python -m benchmarks --quick              under 3 minutes
     python -m benchmarks --only student-mnist --json results.json --chart results.png
 
-All start with the same weights and see the same batches; their losses are compared before
-anything is timed. Contestants run in turn, each in a process of its own. The ratio is a peer's
-time divided by nkd's in the same round: above 1, nkd is faster.
+All start with the same weights and see the same batches, and their losses are compared before
+anything is timed; scikit-learn, which takes no weights, and bare products are not compared.
+Contestants run in turn, each in a process of its own. The ratio is a peer's time divided by nkd's in
+the same round: above 1, nkd is faster.
 """
 
 import argparse

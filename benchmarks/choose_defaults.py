@@ -101,7 +101,7 @@ class Search:
         chosen = person["schedule"], person["batch_size"]
         teachers = {
             rate: networks_of(problem, grid["teacher"], [0], settings(rate, *chosen))
-            for rate in grid["teacher_learning_rates"]
+            for rate in dict.fromkeys((*grid["teacher_learning_rates"], person["learning_rate"]))
         }
         for teacher in teachers.values():
             self.train("teacher", teacher)

@@ -64,7 +64,7 @@ def limits(cupy: Any) -> Limits:
     attributes = device.attributes
     # Multiply-adds per multiprocessor and cycle: CUDA C++ Programming Guide, "Throughput of
     # Native Arithmetic Instructions".
-    lanes = 64 if device.compute_capability == "80" else 128
+    lanes = 64 if device.compute_capability in ("60", "70", "72", "75", "80") else 128
     clock, memory_clock = (1e3 * attributes[name] for name in ("ClockRate", "MemoryClockRate"))
     return Limits(
         2 * lanes * attributes["MultiProcessorCount"] * clock,

@@ -93,7 +93,7 @@ def two_threads(name: str, backend: str, rounds: int = 7) -> dict[str, Any]:
 
 
 def chart(records: list[dict[str, Any]], path: Path) -> None:
-    """The cost of a network in a pass of R, relative to a run alone on the same backend."""
+    """Microseconds per network and step in a pass of R, for each backend."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained", dpi=110)

@@ -1,8 +1,9 @@
 """Arms: what is compared with the Person besides the Student, and how many runs train at a time.
 
 An arm is one way to train, with a run for each seed. The cells of a sweep are arms that differ
-from the Student in α, T or the loss; control arms keep those and change what is imitated. All
-arms have the Person's seeds, so each is compared with it pair by pair.
+from the Student in α, T or the loss. Control arms keep those and change what is imitated, but for
+`scaled-person`, which is a Person with steps of another length. All arms have the Person's seeds,
+so each is compared with it pair by pair.
 """
 
 import dataclasses
@@ -168,7 +169,7 @@ def passes(
 ) -> list[list[Run]]:
     """The arms' runs, arm by arm, in as few passes as fit into the memory.
 
-    A pass holds as many whole arms as fit or, if not even one does, as many runs of an arm.
+    A pass takes as many whole arms as fit. An arm that does not fit as a whole is split.
 
     Args:
         arms: with the same number of runs each.
@@ -178,27 +179,22 @@ def passes(
     Raises:
         UserError: one run alone does not fit.
     """
-    several = [
-        [run for arm in arms[:number] for run in arm.runs] for number in range(len(arms) + 1)
-    ]
-    whole = max(number for number, runs in enumerate(several) if not runs or needed(runs) <= memory)
-    if whole:
-        return [
-            [run for arm in arms[start : start + whole] for run in arm.runs]
-            for start in range(0, len(arms), whole)
-        ]
-    runs = arms[0].runs
-    few = max(
-        (number for number in range(1, len(runs) + 1) if needed(runs[:number]) <= memory), default=0
-    )
-    if not few:
-        raise UserError(
-            f"--memory {memory / 1e6:,.0f}M: one network takes {needed(runs[:1]) / 1e6:,.0f} MB "
-            "to train; allow more"
-        )
-    return [
-        list(arm.runs[start : start + few]) for arm in arms for start in range(0, len(runs), few)
-    ]
+    split: list[list[Run]] = []
+    for arm in arms:
+        if split and needed([*split[-1], *arm.runs]) <= memory:
+            split[-1] += arm.runs
+            continue
+        runs = list(arm.runs)
+        while runs:
+            fitting = [n for n in range(1, len(runs) + 1) if needed(runs[:n]) <= memory]
+            if not fitting:
+                raise UserError(
+                    f"--memory {memory / 1e6:,.0f}M: one network takes "
+                    f"{needed(runs[:1]) / 1e6:,.0f} MB to train; allow more"
+                )
+            split.append(runs[: fitting[-1]])
+            runs = runs[fitting[-1] :]
+    return split
 
 
 def train_arms(

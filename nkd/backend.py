@@ -198,7 +198,7 @@ class Buffer:
     """Memory for an array (*replicas, B, columns) whose B varies, as with a short last batch.
 
     It is allocated for the largest B requested so far; smaller arrays use its beginning, so
-    each array is contiguous, and requesting the same B again gives the same memory.
+    each array is contiguous, and requesting a B that fits takes no new memory.
     """
 
     def __init__(self, xp: ModuleType, replicas: Sequence[int], columns: int, dtype: Any) -> None:

@@ -112,7 +112,7 @@ class Problem(Protocol):
     data: Dataset
     outputs: int
     losses: ClassVar[list[type[Loss]]]
-    """The losses that runs can have; where several know a name, the first is taken."""
+    """The losses that runs can have; `nkd.losses.kinds_of` says which computes which."""
 
     def hard_targets(self, dtype: Any) -> np.ndarray:
         """The training rows' true targets, (N, C) or (N, O)."""

@@ -87,7 +87,8 @@ def compare(
     )
     how: dict[str, Any] = {"alpha": alpha, "temperature": temperature, "loss": loss}
     known = configuration(problem, teacher, student, settings, seeds, backend)
-    settled = {**(about or {}), **known, "student": how}
+    others = {"sweep": {name: list(values) for name, values in (sweep or {}).items()}}
+    settled = {**(about or {}), **known, "student": how, **others, "controls": list(controls)}
     where = f"; files go to {folder.path}" if folder else ""
     if folder:
         folder.write_json("configuration.json", settled)

@@ -1,9 +1,9 @@
 """The named operations compiled by Numba: the same formulas, in few passes and on all cores.
 
 Each function named like a plain one (layers.py, losses.py, optimizers.py) has its signature, and
-is tested to equal it. All of them work in blocks, and there is only one pool of threads: Numba's
-hands out the blocks, and each block's part of a product is a BLAS call in one thread. A block of a
-layer is some of its columns:
+is tested to equal it. All but the losses work in blocks, and there is only one pool of threads:
+Numba's hands out the blocks, and each block's part of a product is a BLAS call in one thread. A
+block of a layer is some of its columns:
 
     forward, and dz of the backward pass     columns of h
     dW and dx                                rows of W: the columns of the layer below
@@ -45,7 +45,7 @@ def has_threads() -> bool:
 
 
 THREADS = numba.get_num_threads() if has_threads() else 1
-"""Cores that share the work: NUMBA_NUM_THREADS, or all of them."""
+"""Cores that share the work: NUMBA_NUM_THREADS, or all; 1 without OpenMP and TBB."""
 
 
 def compiled(function: Any, in_parallel: bool) -> Any:
@@ -613,7 +613,7 @@ def layout_of(network: Any) -> Layout:
 
 @parallel
 def outputs_of(outputs: Array, layout: Layout, w: Array, x: Array, h: Array) -> None:
-    """The outputs (N, O) of one network for the inputs x (N, I): many rows in parts, in turns."""
+    """The outputs (N, O) of one network for inputs x (N, I); many rows are divided among threads."""
     threads, last = len(h), len(layout.sizes) - 1
     if len(x) < 16 * threads:
         values(h[0], layout, 0, len(x))[:] = x
@@ -645,7 +645,7 @@ class CompiledForward:
 
 
 class CompiledStep:
-    """`training.Step`, with the same arguments: several steps per call of compiled code.
+    """`training.Step` without `on_gradients`: several steps per call of compiled code.
 
     If there are at least as many networks as threads, they are trained side by side, each in one
     thread. Fewer are trained in turn, each in all threads if its layers have several blocks.

@@ -421,7 +421,7 @@ class Operations:
 
 
 class Step:
-    """`training.Step`, with the same arguments: CPU and GPU exchange no data during an epoch.
+    """`training.Step` without `on_gradients`: CPU and GPU exchange no data during an epoch.
 
     Row numbers and Adam's rates of all steps are on the device before the epoch starts, and a
     number there counts the steps, so each step is the same list of launches. The rows' losses

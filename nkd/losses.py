@@ -174,9 +174,11 @@ class Loss:
     def target(self, y: Array, teacher: Array | None) -> tuple[Array, Array]:
         """The target t (R, N, ·) of each row, and the constant part of each row's value, (R, N).
 
+        Without a teacher they may lack the axis R: y itself is then the target of all replicas.
+
         Args:
             y: the true targets of *all* training rows (R, N, O), or (N, O) for all replicas.
-            teacher: the teacher's outputs on them, likewise; None where α = 0.
+            teacher: the teacher's outputs on them, likewise; None only where α = 0.
         """
         raise NotImplementedError
 
@@ -342,7 +344,7 @@ def by_name(losses: Sequence[type[Loss]]) -> dict[str, type[Loss]]:
 
 
 def kinds_of(losses: Sequence[type[Loss]], runs: Sequence[Any]) -> list[type[Loss]]:
-    """The class that computes each run's loss: the same for all, if one has all their names.
+    """For each run the class that computes its loss: one for them all, if one knows them all.
 
     Raises:
         UserError: there is no loss of that name, or it has no such parameter.
@@ -351,13 +353,16 @@ def kinds_of(losses: Sequence[type[Loss]], runs: Sequence[Any]) -> list[type[Los
     for run in runs:
         if run.loss not in known:
             raise UserError(f"loss {run.loss!r} of a run: choose one of {', '.join(known)}")
-        for name in run.parameters:
-            if name not in known[run.loss].parameters:
-                raise UserError(f"parameter {name!r} of a run: the loss {run.loss!r} has none")
+    kinds = [known[run.loss] for run in runs]
     for kind in losses:
         if all(run.loss in kind.names for run in runs):
-            return [kind] * len(runs)
-    return [known[run.loss] for run in runs]
+            kinds = [kind] * len(runs)
+            break
+    for run, kind in zip(runs, kinds, strict=True):
+        for name in run.parameters:
+            if name not in kind.parameters:
+                raise UserError(f"parameter {name!r} of a run: the loss {run.loss!r} has none")
+    return kinds
 
 
 def loss_of(kinds: Sequence[type[Loss]], runs: Sequence[Any], **options: Any) -> Loss:
@@ -390,6 +395,8 @@ def distillation(
     Returns:
         The value (…,) in nats, mean over the batch, and the gradient (…, B, C).
     """
+    if z_teacher is None and alpha != 0:
+        raise UserError(f"distillation with alpha {alpha:g} needs the teacher's logits")
     loss = DistillationLoss(alpha, T, replicas=replicas_of(z), dtype=z.dtype, backend=backend)
     return whole_loss(loss, z, y, z_teacher)
 
@@ -422,8 +429,8 @@ def split_divergence(
 
     b = (p_y, 1 − p_y) and b' = (q_y, 1 − q_y) separate the label y from all others; p̂ and q̂ are
     p and q of the other classes alone, divided by their sums. Zhao et al. 2022
-    (arXiv:2203.08679) call the first KL TCKD and the second NCKD. The gradients add up to that of
-    `kl_divergence`:
+    (arXiv:2203.08679) call the first KL TCKD and the second NCKD. The gradients of one row, which a
+    batch divides by B, add up to that of `kl_divergence`:
 
         of the first part:     (q_y − p_y)/T for the label, q̂_k·(p_y − q_y)/T for the others
         of the second part:    0 for the label, (1 − p_y)·(q̂_k − p̂_k)/T for the others

@@ -62,9 +62,9 @@ class Settings:
 class Epoch:
     """What was measured after an epoch: arrays (R,) with one number per run.
 
-    `objective` is the mean of the training loss over the epoch's steps; `test` is measured
-    after every epoch, `train` (on all training rows) after reported ones, otherwise None.
-    `split` is measured along with `train`, for classes with a teacher: see
+    `objective` is the mean of the training loss over the rows, in the epoch's steps; `test` is
+    measured after every epoch, `train` (on all training rows) after reported ones, otherwise
+    None. `split` is measured along with `train`, for classes with a teacher: see
     `Training.gradient_split`.
     """
 

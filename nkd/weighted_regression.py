@@ -45,7 +45,7 @@ def attentive(alpha: Any, error: Array, xp: ModuleType) -> tuple[Any, Any, Any]:
         L = (1−α)·‖s − y‖² + α·Φ·‖s − s_teacher‖²,   Φ = 1 − ‖s_teacher − y‖²/η
 
     with η the largest minus the smallest ‖s_teacher − y‖² of all training rows. The paper's α is
-    1 − α here. Where the smallest is not 0, the formula makes the largest Φ a little
+    1 − α here. Where the smallest is not 0, the formula makes the smallest Φ a little
     negative, which would push the student away from the teacher without limit: it is 0 then. If
     all errors are equal, η = 0 and no row is better than another: Φ = 1.
     """

@@ -65,6 +65,21 @@ def test_the_numbers_do_not_depend_on_the_passes():
         passes(arms, needed(arms[0].runs[:1]) - 1, needed)
 
 
+def test_a_pass_fits_whatever_its_arms_need():
+    def needed(runs):
+        return sum(10 if run.loss == "bounded" else 1 for run in runs)
+
+    students = [Run(seed, 0.5, targets=TEACHERS[0]) for seed in range(4)]
+    for losses in (["blend", "bounded"] * 3, ["bounded"] * 2 + ["blend"] * 4):
+        arms = [cells({"loss": [loss]}, students)[0] for loss in losses]
+        for memory in (10, 11, 20, 44, 1000):
+            parts = passes(arms, memory, needed)
+            assert [run for part in parts for run in part] == [
+                run for arm in arms for run in arm.runs
+            ]
+            assert all(needed(part) <= memory for part in parts)
+
+
 def test_the_cells_are_all_combinations_and_keep_seeds_and_teachers():
     arms = cells({"alpha": [0.1, 0.9], "temperature": [1.0, 4.0]}, STUDENTS)
     assert [(arm.cell["alpha"], arm.cell["temperature"]) for arm in arms] == [

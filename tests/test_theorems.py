@@ -20,6 +20,7 @@ from nkd import (
     Run,
     Settings,
     Training,
+    UserError,
     weighted_regression,
 )
 from nkd.losses import (
@@ -133,6 +134,11 @@ def test_the_blended_loss_is_the_weighted_sum_of_cross_entropy_and_kl(backend, p
         expected_value, expected_dz = oracle.distillation(z, y, z_teacher, alpha, T)
         assert value[replica] == pytest.approx(expected_value, rel=1e-11, abs=1e-11)
         assert np.allclose(dz[replica], expected_dz, rtol=0, atol=1e-13 * T)
+
+
+def test_a_soft_loss_without_a_teacher_is_refused():
+    with pytest.raises(UserError, match="needs the teacher"):
+        distillation(np.zeros((2, 3)), np.eye(3)[:2], None, 0.5)
 
 
 @given(problems(), ALPHAS)

@@ -249,7 +249,7 @@ def sentences(plan: Plan, results: Results) -> list[str]:
 def interval(difference: Any) -> str:
     """The interval and the verdict of a paired difference, as the end of a sentence."""
     if difference.low is None:
-        return "; too few to tell."
+        return "; too few to tell." if difference.pairs < 2 else " each, so without an interval."
     return f", 95 % interval {difference.low:+.1f} to {difference.high:+.1f}: {difference.verdict}."
 
 

@@ -52,7 +52,7 @@ class Comparison:
             f"{self.measure.label}: mean ± standard deviation over {self.pairs} "
             f"seeds. Difference: arm − Person, mean over {self.differences[0].pairs} {self.unit}; "
             "less is better. Intervals and verdicts are corrected for the number of arms (Holm): "
-            "if no arm differed, the chance of any wrong verdict among them would be 5 %."
+            "if no arm differed, the chance of any wrong verdict among them would be at most 5 %."
         )
 
     def head(self) -> list[str]:
