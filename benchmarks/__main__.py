@@ -6,8 +6,8 @@
 
 All start with the same weights and see the same batches, and their losses are compared before
 anything is timed; scikit-learn, which takes no weights, and bare products are not compared.
-Contestants run in turn, each in a process of its own. The ratio is a peer's time divided by nkd's in
-the same round: above 1, nkd is faster.
+Contestants run in turn, each in a process of its own. The ratio is a peer's time divided by nkd's
+in the same round: above 1, nkd is faster.
 """
 
 import argparse

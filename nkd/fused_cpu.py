@@ -613,7 +613,7 @@ def layout_of(network: Any) -> Layout:
 
 @parallel
 def outputs_of(outputs: Array, layout: Layout, w: Array, x: Array, h: Array) -> None:
-    """The outputs (N, O) of one network for inputs x (N, I); many rows are divided among threads."""
+    """The outputs (N, O) of one network for inputs x (N, I); threads share many rows."""
     threads, last = len(h), len(layout.sizes) - 1
     if len(x) < 16 * threads:
         values(h[0], layout, 0, len(x))[:] = x
