@@ -18,6 +18,7 @@ from nkd import controls
 from nkd.backend import NUMPY, Backend
 from nkd.distillation import Problem, Run
 from nkd.errors import UserError
+from nkd.losses import Loss, by_name, kinds_of
 from nkd.memory import bytes_of_training
 from nkd.training import Settings, Training
 
@@ -54,6 +55,37 @@ def cells(sweep: Mapping[str, Sequence[Any]], students: Sequence[Run]) -> list[A
         )
         arms.append(Arm(name, [run.with_values(cell) for run in students], cell))
     return arms
+
+
+def checked_sweep(
+    sweep: Mapping[str, Sequence[Any]], student: Run, losses: Sequence[type[Loss]]
+) -> dict[str, list[Any]]:
+    """A sweep, as Python's own numbers and names.
+
+    Args:
+        sweep: what is swept and its values.
+        student: the run that its cells vary.
+        losses: of the problem.
+
+    Raises:
+        UserError: a name, a value or a combination of them is not possible.
+    """
+    known = by_name(losses)
+    used = [known[name] for name in sweep.get("loss", [student.loss]) if name in known]
+    possible = list(dict.fromkeys(n for kind in used for n in (*kind.fields, *kind.parameters)))
+    if len(known) > 1:
+        possible.append("loss")
+    checked = {}
+    for name, values in sweep.items():
+        if name not in possible:
+            raise UserError(f"{name!r} cannot be swept here, only {', '.join(possible)}")
+        checked[name] = [each.item() if isinstance(each, np.generic) else each for each in values]
+        if not checked[name] or len(set(checked[name])) < len(checked[name]):
+            raise UserError(f"{name}: give at least one value, and each once")
+    if len(checked) > 2:
+        raise UserError("at most two names can be swept at a time, so that a map shows them")
+    kinds_of(losses, [run for arm in cells(checked, [student]) for run in arm.runs])
+    return checked
 
 
 CONTROLS = {
@@ -124,9 +156,8 @@ def control(
             mean gradient norm, one for each seed.
     """
     if name == "scaled-person":
-        factors = zip(students, scale(), strict=True)
-        runs = [Run(run.seed, learning_rate_factor=factor) for run, factor in factors]
-        return Arm(name, runs)
+        factors = zip(persons_of(students), scale(), strict=True)
+        return Arm(name, [run.with_values({"learning_rate_factor": f}) for run, f in factors])
     teachers = list({id(run.targets): run.targets for run in students}.values())
     if name in ("untrained-teacher", "early-teacher"):
         others = list(imitated(0 if name == "untrained-teacher" else 1))
@@ -144,6 +175,11 @@ def control(
     return Arm(name, runs)
 
 
+def persons_of(students: Sequence[Run]) -> list[Run]:
+    """The same runs without a teacher."""
+    return [dataclasses.replace(run, alpha=0.0, temperature=1.0, targets=None) for run in students]
+
+
 def scales(
     problem: Problem,
     sizes: Sequence[int],
@@ -157,7 +193,7 @@ def scales(
     run for this. The scaled Person then takes a path of its own, so its mean is close to the
     Student's, but not equal to it.
     """
-    runs = [*students, *(Run(run.seed) for run in students)]
+    runs = [*students, *persons_of(students)]
     norms = controls.GradientNorms()
     Training(problem, sizes, runs, settings, on_gradients=norms, backend=backend).run()
     student, person = norms.mean().reshape(2, -1)
@@ -216,6 +252,7 @@ def train_arms(
         memory: bytes that a pass may take.
         train: trains one `Training`, for example to show progress.
     """
+    settings = dataclasses.replace(settings, report_every=0)  # the last test metrics are enough
     finals = []
     for runs in passes(
         arms,

@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -15,7 +15,7 @@ import numpy as np
 import simple_parsing
 from simple_parsing import field
 
-from nkd.arms import cells, checked_controls
+from nkd.arms import checked_controls, checked_sweep
 from nkd.backend import Backend, choose
 from nkd.data import load, names_of
 from nkd.distillation import LARGEST_TEMPERATURE, Classification, Problem, Regression, Run
@@ -108,35 +108,35 @@ class Flags:
         return {name: values[name] for name in ("alpha", "temperature", "loss") if name in values}
 
 
-def parse_sweep(texts: Sequence[str], flags: Flags, losses: Sequence[type[Loss]]) -> dict[str, Any]:
+def parse_sweep(
+    texts: Sequence[str], student: Mapping[str, Any], losses: Sequence[type[Loss]]
+) -> dict[str, list[Any]]:
     """What is swept and its values, as {"alpha": [0.1, 0.5]}.
+
+    Args:
+        student: the fields of the Student's run.
 
     Raises:
         UserError: a name or a value is not possible with these losses.
     """
-    possible = list(dict.fromkeys(n for kind in losses for n in (*kind.fields, *kind.parameters)))
-    if len(by_name(losses)) > 1:
-        possible.append("loss")
     sweep: dict[str, list[Any]] = {}
+    try:
+        run = Run(0, targets=np.empty(0), **student)
+        kinds_of(losses, [run])
+    except UserError as error:
+        raise wrong("loss", student["loss"], str(error)) from None
     for text in texts:
         name, _, values = text.partition("=")
-        if name not in possible or name in sweep:
-            raise wrong("sweep", text, f"sweep one of {', '.join(possible)}, once each")
+        if name in sweep:
+            raise wrong("sweep", text, "each name once")
         try:
             sweep[name] = [value if name == "loss" else float(value) for value in values.split(",")]
-        except ValueError as error:
-            raise wrong("sweep", text, str(error)) from None
-        if len(set(sweep[name])) < len(sweep[name]):
-            raise wrong("sweep", text, "give each value once")
-    if len(sweep) > 2:
-        raise wrong("sweep", " ".join(texts), "give at most two names, so that a map can show it")
+        except ValueError:
+            raise wrong("sweep", text, "give NAME=VALUE,VALUE,… with numbers") from None
     try:
-        student = Run(0, targets=np.empty(0), **flags.student())
-        kinds_of(losses, [run for arm in cells(sweep, [student]) for run in arm.runs])
+        return checked_sweep(sweep, run, losses)
     except UserError as error:
-        name, value = ("sweep", " ".join(texts)) if sweep else ("loss", flags.loss)
-        raise wrong(name, value, str(error)) from None
-    return sweep
+        raise wrong("sweep", " ".join(texts), str(error)) from None
 
 
 def parse_memory(text: str) -> int | None:
@@ -188,8 +188,8 @@ class Runner:
 
     @property
     def name(self) -> str:
-        """ "classification" or "regression"."""
-        return self.problem.__name__.lower()
+        """The task: "classification" or "regression"."""
+        return self.problem.task
 
 
 def main(runner: Runner, description: str) -> int:
@@ -235,11 +235,11 @@ def exit_code_of(work: Callable[[], None]) -> int:
 def run(runner: Runner, flags: Flags) -> None:
     """Translate the flags into a call of `nkd.experiment.compare`."""
     flags.check()
-    sweep = parse_sweep(flags.sweep, flags, runner.problem.losses)
+    sweep = parse_sweep(flags.sweep, flags.student(), runner.problem.losses)
     memory = parse_memory(flags.memory)
     controls = checked_controls(
         [name for name in flags.arms.split(",") if name],
-        classes=runner.problem is Classification,
+        classes=issubclass(runner.problem, Classification),
         trained=True,
         optimizer=flags.optimizer,
     )
@@ -277,15 +277,15 @@ def run(runner: Runner, flags: Flags) -> None:
         about={
             "experiment": runner.name,
             "flags": dataclasses.asdict(flags),
-            "command": command(runner, flags, problem, backend),
+            "command": command(flags, problem, backend),
         },
     )
 
 
-def command(runner: Runner, flags: Flags, problem: Problem, backend: Backend) -> str:
+def command(flags: Flags, problem: Problem, backend: Backend) -> str:
     """The command that repeats a run: every flag but the folder, with "auto" as it was resolved."""
     values = dataclasses.asdict(flags) | {"dataset": problem.data.name, "backend": backend.name}
-    words = ["python", f"run_{runner.name}.py"]
+    words = ["python", Path(sys.argv[0]).name]
     for name, value in values.items():
         if name != "out" and value is not False and value not in ("", []):
             words.append(f"--{name.replace('_', '-')}")

@@ -23,7 +23,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -93,6 +92,23 @@ class Dataset:
     stand_in: bool = False
     notice: str = ""
 
+    def __post_init__(self) -> None:
+        columns = self.x_train.shape[1:]
+        if (
+            len(columns) != 1
+            or self.x_test.shape[1:] != columns
+            or len(self.x_train) != len(self.y_train)
+            or len(self.x_test) != len(self.y_test)
+        ):
+            shapes = (each.shape for each in (self.x_train, self.y_train, self.x_test, self.y_test))
+            raise UserError(
+                f"data set {self.name!r}: rows of {', '.join(map(str, shapes))} do not fit together"
+            )
+        if self.image_shape is not None and math.prod(self.image_shape) != columns[0]:
+            raise UserError(
+                f"data set {self.name!r}: images of {self.image_shape} have not {columns[0]} pixels"
+            )
+
 
 @dataclass(frozen=True)
 class Source:
@@ -145,9 +161,7 @@ def load(task: str, dataset: str = "auto", data_dir: Path | str | None = None) -
         return replace(substitute, notice=notice)
 
 
-def load_classification(
-    dataset: Literal["auto", "mnist", "digits"] = "auto", data_dir: Path | str | None = None
-) -> Dataset:
+def load_classification(dataset: str = "auto", data_dir: Path | str | None = None) -> Dataset:
     """MNIST (60,000 and 10,000 rows of 784 pixels), or the digits of scikit-learn.
 
     Args:
@@ -161,9 +175,7 @@ def load_classification(
     return load("classification", dataset, data_dir)
 
 
-def load_regression(
-    dataset: Literal["auto", "california", "friedman"] = "auto", data_dir: Path | str | None = None
-) -> Dataset:
+def load_regression(dataset: str = "auto", data_dir: Path | str | None = None) -> Dataset:
     """California Housing (16,512 and 4,128 rows of 8 features), or Friedman #1.
 
     Args:
@@ -200,18 +212,24 @@ def from_table(
     Raises:
         UserError: The two do not fit together, or a number is not finite.
     """
-    features, targets = np.asarray(features), np.asarray(targets)
-    if features.ndim != 2 or targets.ndim not in (1, 2) or len(features) != len(targets):
+    targets = np.asarray(targets)
+    try:
+        features = np.asarray(features, np.float64)
+        labels = targets.dtype.kind in "iub"
+        y = targets.astype(np.int64 if labels else np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"data set {name!r}: {_one_line(error)}; give numbers, and labels as integers from 0 on"
+        ) from None
+    if features.ndim != 2 or y.ndim not in (1, 2) or len(features) != len(y) or len(y) < 2:
         raise UserError(
             f"data set {name!r}: features {features.shape} and targets {targets.shape} do not fit; "
             "give (N, I) numbers and N targets"
         )
-    labels = targets.dtype.kind in "iu"
-    if labels and (targets.ndim > 1 or targets.min() < 0):
+    if labels and (y.ndim > 1 or y.min() < 0):
         raise UserError(f"data set {name!r}: labels must be one integer per row, from 0 on")
-    if not (np.isfinite(features).all() and np.isfinite(targets).all()):
+    if not (np.isfinite(features.astype(np.float32)).all() and np.isfinite(y).all()):
         raise UserError(f"data set {name!r}: a number is not finite; leave such rows out")
-    y = targets.astype(np.int64 if labels else np.float32)
     y = y if labels or y.ndim > 1 else y[:, np.newaxis]
     training, test = _random_split(len(features), TEST_FRACTION)
     unscaled = Dataset(

@@ -111,6 +111,8 @@ class Problem(Protocol):
 
     data: Dataset
     outputs: int
+    task: ClassVar[str]
+    """"classification" or "regression": see `nkd.data.SOURCES`."""
     losses: ClassVar[list[type[Loss]]]
     """The losses that runs can have; `nkd.losses.kinds_of` says which computes which."""
 
@@ -124,9 +126,16 @@ class Problem(Protocol):
 class Classification:
     """Labels 0 … C−1, logits, cross-entropy; measured by errors, accuracy and NLL."""
 
+    task: ClassVar[str] = "classification"
     losses: ClassVar[list[type[Loss]]] = [DistillationLoss]
 
     def __init__(self, data: Dataset) -> None:
+        for y in (data.y_train, data.y_test):
+            if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0:
+                raise UserError(
+                    f"labels must be integers from 0 on, (N,), not {y.dtype} {y.shape}; real "
+                    "numbers are for Regression"
+                )
         self.data = data
         self.outputs = int(max(data.y_train.max(), data.y_test.max())) + 1
 
@@ -148,11 +157,15 @@ class Classification:
 class Regression:
     """Targets (N, O) of real numbers, squared error; measured by RMSE, MAE and R²."""
 
+    task: ClassVar[str] = "regression"
     losses: ClassVar[list[type[Loss]]] = [RegressionDistillationLoss, WeightedRegressionLoss]
 
     def __init__(self, data: Dataset) -> None:
         if data.y_train.ndim != 2:
-            raise UserError(f"regression targets must be (N, O), not {data.y_train.shape}")
+            raise UserError(
+                f"regression targets must be (N, O), not {data.y_train.shape}; labels are for "
+                "Classification"
+            )
         self.data = data
         self.outputs = data.y_train.shape[-1]
 
@@ -193,19 +206,21 @@ def pairs(
     targets: np.ndarray,
     temperature: float = 1.0,
     loss: str = "blend",
+    parameters: Mapping[str, float] | None = None,
 ) -> list[Run]:
-    """The Students of these seeds, then their Persons.
+    """The Students of these seeds, and then their Persons: the same with α = 0.
 
     Args:
-        seeds: one pair each.
-        alpha, temperature, loss: of the Students, see `Run`.
-        targets: a teacher's outputs (N, ·), or those of K teachers (K, N, ·); the Student of
-            seed number i learns from teacher i mod K.
+        seeds: S of them.
+        alpha, temperature, loss, parameters: of the Students, see `Run`.
+        targets: a teacher's outputs (N, ·), or those of K teachers (K, N, ·), of which the
+            Student of seed number i learns from i mod K.
     """
     seeds = list(seeds)
     teachers = [targets] if np.ndim(targets) == 2 else list(targets)
+    own: dict[str, Any] = {"loss": loss, "parameters": parameters or {}}
     students = [
-        Run(seed, alpha, temperature, teachers[number % len(teachers)], loss)
+        Run(seed, alpha, temperature, teachers[number % len(teachers)], **own)
         for number, seed in enumerate(seeds)
     ]
-    return students + [Run(seed) for seed in seeds]
+    return students + [Run(seed, **own) for seed in seeds]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nkd.arms import Arm, cells, checked_controls, control, scales, train_arms
+from nkd.arms import Arm, cells, checked_controls, checked_sweep, control, scales, train_arms
 from nkd.backend import NUMPY, Backend
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs, pairs
 from nkd.errors import UserError
@@ -23,7 +23,7 @@ from nkd.report.files import Folder
 from nkd.report.results import Results
 from nkd.report.screen import Screen
 from nkd.report.view import view_of
-from nkd.training import Settings, Training
+from nkd.training import Settings, Training, check_fit
 
 RECORDED_PACKAGES = (
     "nkd", "numpy", "scipy", "scikit-learn", "safetensors", "matplotlib",
@@ -40,6 +40,7 @@ def compare(
     alpha: float = 0.5,
     temperature: float = 1.0,
     loss: str = "blend",
+    parameters: Mapping[str, float] | None = None,
     seeds: Sequence[int] = range(5),
     sweep: Mapping[str, Sequence[Any]] | None = None,
     controls: Sequence[str] = (),
@@ -58,8 +59,8 @@ def compare(
             mod K.
         student: hidden units of Student and Person.
         settings: how Student and Person are trained.
-        alpha, temperature, loss: how a Student uses its teacher, see `Run`.
-        seeds: one pair each; a multiple of K.
+        alpha, temperature, loss, parameters: how a Student uses its teacher, see `Run`.
+        seeds: of the pairs, all different; a multiple of K.
         sweep: fields of `Run`, or parameters of its loss, with values to try as well: an arm for
             each combination, see `nkd.arms.cells`.
         controls: names of control arms, see `nkd.arms.CONTROLS`, or ["all"].
@@ -74,41 +75,59 @@ def compare(
             diverged.
     """
     screen, view, data = screen or Screen(quiet=True), view_of(problem), problem.data
-    if data.notice:
-        screen.notice(data.notice)
+    seeds, half = [int(seed) for seed in seeds], len(seeds)
+    sizes = (data.x_train.shape[1], *student, problem.outputs)
+    memory = backend.free_memory() // 2 if memory is None else memory
+
+    # Everything is checked before the long work starts, and before earlier files are removed. The
+    # targets are not there yet, but their number is.
     teachers = number_of(teacher, problem)
-    if not len(seeds) or len(seeds) % teachers:
-        raise UserError(f"{len(seeds)} seeds for {teachers} teachers: give a multiple of them")
+    if not seeds or half % teachers or len(set(seeds)) < half:
+        raise UserError(f"{half} seeds for {teachers} teacher(s): give a multiple, all different")
+    how: dict[str, Any] = {"alpha": alpha, "temperature": temperature, "loss": loss}
+    how["parameters"] = dict(parameters or {})
+    expected = pairs(seeds, targets=np.empty((teachers, 0, 0)), **how)
+    check_fit(problem, sizes, expected, settings)
+    sweep = checked_sweep(sweep or {}, expected[0], problem.losses)
     controls = checked_controls(
         controls,
         classes=isinstance(problem, Classification),
         trained=isinstance(teacher, Training),
         optimizer=settings.optimizer,
     )
-    how: dict[str, Any] = {"alpha": alpha, "temperature": temperature, "loss": loss}
-    known = configuration(problem, teacher, student, settings, seeds, backend)
-    others = {"sweep": {name: list(values) for name, values in (sweep or {}).items()}}
-    settled = {**(about or {}), **known, "student": how, **others, "controls": list(controls)}
+    check_memory(problem, sizes, expected, settings, memory, backend)
+    settled = {
+        **(about or {}),
+        **configuration(problem, teacher, student, settings, seeds, backend),
+        "student": how,
+        "sweep": sweep,
+        "controls": controls,
+    }
+
+    if data.notice:
+        screen.notice(data.notice)
     where = f"; files go to {folder.path}" if folder else ""
     if folder:
+        folder.clear()
         folder.write_json("configuration.json", settled)
     screen.print(
         f"{data.title}: {len(data.x_train):,} training rows, {len(data.x_test):,} test rows; "
         f"computing with {backend.name} on {backend.device()}{where}"
     )
-
-    # Before the long work starts: the targets are not known yet, but their number is.
-    sizes = (data.x_train.shape[1], *student, problem.outputs)
-    memory = backend.free_memory() // 2 if memory is None else memory
-    expected = pairs(seeds, targets=np.empty((teachers, 0, 0)), **how)
-    check_memory(problem, sizes, expected, settings, memory, backend)
-
     trained: list[tuple[list[str], Training]] = []
+    results: Results | None = None
 
     def train(names: list[str], training: Training) -> None:
         trained.append((names, training))
         if not training.started:
             screen.train(names, training, view)
+
+    def keep() -> None:
+        """Write what there is, where not everything could be done."""
+        if folder:
+            folder.write_metrics(trained)
+            if results is not None:
+                write_report(folder, results, settled)
 
     try:
         if isinstance(teacher, Training):
@@ -118,7 +137,6 @@ def compare(
             targets = teacher.outputs(teacher.train_inputs)
         else:
             targets = teacher.train
-        half = len(seeds)
         runs = pairs(seeds, targets=targets, **how)
         pair = Training(problem, sizes, runs, settings, backend=backend)
         train(["student"] * half + ["person"] * half, pair)
@@ -129,8 +147,7 @@ def compare(
         results = Results(problem, view, teacher, pair)
         screen.print(results.table())
         screen.print(results.sentence(), style="bold")
-
-        arms = list(further_arms(problem, teacher, pair, sweep or {}, controls, backend))
+        arms = list(further_arms(problem, teacher, pair, sweep, controls, backend))
         if arms:
             options: dict[str, Any] = {"memory": memory, "backend": backend}
             options["train"] = screen.train_quietly
@@ -140,13 +157,12 @@ def compare(
             write_report(folder, results, settled)
             screen.print(f"\nAll of it, to read in a browser: {folder.path / 'report.html'}")
     except UserError:
-        if folder:
-            folder.write_metrics(trained)
+        keep()
         raise
     except KeyboardInterrupt:
+        keep()
         if not folder:
             raise
-        folder.write_metrics(trained)
         raise KeyboardInterrupt(f"kept in {folder.path}: {', '.join(folder.kept())}") from None
     return results
 
@@ -157,18 +173,33 @@ def number_of(teacher: Training | TeacherOutputs, problem: Problem) -> int:
     Raises:
         UserError: their outputs do not fit the rows of the problem.
     """
+    data = problem.data
     if isinstance(teacher, Training):
+        rows, outputs = len(teacher.train_inputs), teacher.network.sizes[-1]
+        if type(teacher.problem) is not type(problem) or (rows, outputs) != (
+            len(data.x_train),
+            problem.outputs,
+        ):
+            raise UserError(
+                f"the teacher was made for {rows:,} rows with {outputs} outputs; {data.title} has "
+                f"{len(data.x_train):,} training rows with {problem.outputs}"
+            )
+        if 0 < len(teacher.history) < teacher.settings.epochs:
+            raise UserError("the teacher was not trained to its end: make a new Training")
         return len(teacher.runs)
-    data, K = problem.data, len(teacher.train)
-    for name, said, rows in (
+    K = len(teacher.train)
+    for name, said, inputs in (
         ("train", teacher.train, data.x_train),
         ("test", teacher.test, data.x_test),
     ):
-        if said.shape != (K, len(rows), problem.outputs):
+        expected = K, len(inputs), problem.outputs
+        if not K or said.shape != expected:
             raise UserError(
                 f"{name}=… of TeacherOutputs has the shape {said.shape}; {K} teacher(s) on the "
-                f"{len(rows):,} rows of {data.title} have {(K, len(rows), problem.outputs)}"
+                f"{len(inputs):,} rows of {data.title} have {expected}"
             )
+        if not np.isfinite(said).all():
+            raise UserError(f"{name}=… of TeacherOutputs has a number that is not finite")
     return K
 
 

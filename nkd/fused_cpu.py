@@ -68,7 +68,9 @@ OPERATIONS = {
 }
 """The plain functions that have a form here, with the same name."""
 
-PARTS = frozenset({"dense", "distillation_loss", "squared_error_loss", "adam_update", "gather"})
+PARTS = frozenset(
+    {"mlp", "dense", "distillation_loss", "squared_error_loss", "adam_update", "gather"}
+)
 """The parts that `CompiledStep` and `CompiledForward` support: see `Backend.computes`."""
 
 

@@ -147,7 +147,9 @@ extern "C" __global__ void count(integer* step)
 """
 
 C_TYPES = {"uint8": "unsigned char", "float32": "float", "float64": "double"}
-PARTS = frozenset({"dense", "distillation_loss", "squared_error_loss", "adam_update", "gather"})
+PARTS = frozenset(
+    {"mlp", "dense", "distillation_loss", "squared_error_loss", "adam_update", "gather"}
+)
 """The parts that `Step` supports: see `Backend.computes`."""
 
 CUDA_R_32F, CUDA_R_64F = 0, 1  # from library_types.h

@@ -132,8 +132,9 @@ class Loss:
         compiled        the name of the compiled form that computes the same, if a backend has
                         one; a subclass does not inherit it, see `Backend.computes`
 
-    With α = 0 it is the loss on the labels alone. After a call, `value` (R,) holds the value
-    without its constant, and `dz` (R, B, O) the gradient with respect to the outputs.
+    With α = 0 the teacher must have no influence: that is the Person. After a call, `value` (R,)
+    holds the value without its constant, and `dz` (R, B, O) the gradient with respect to the
+    outputs.
 
     Args:
         alpha: α in [0, 1], the weight of the teacher: a number, or one per replica, (R,).

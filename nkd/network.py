@@ -39,9 +39,12 @@ class MLP:
         dropout: the rates p of the inputs and of each hidden layer in training; () for none.
         largest_norm: bound on the norm of each unit's incoming weights, see `MaxNorm`; None for
             no bound.
+        layer: the class of the layers, which has the methods of `Dense`.
         dtype: float32 to train, float64 to check gradients.
         backend: where the arrays live.
     """
+
+    compiled = "mlp"
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class MLP:
         sharing: int = 1,
         dropout: Sequence[float] = (),
         largest_norm: float | None = None,
+        layer: type[Dense] = Dense,
         dtype: Any = np.float32,
         backend: Backend = NUMPY,
     ) -> None:
@@ -76,7 +80,7 @@ class MLP:
             tensors = [views[name] for views in (parameters, gradients) for name in names]
             first, last = number == 1, number == len(self.sizes) - 1
             self.layers.append(
-                Dense(
+                layer(
                     *tensors,
                     backend=backend,
                     relu=not last,  # the last layer's outputs are logits, or values
@@ -104,14 +108,14 @@ class MLP:
         if largest_norm is not None:
             self.max_norm = MaxNorm(self.layers, largest_norm, backend=backend)
         self.compiled_outputs = None
-        if backend.outputs is not None and backend.computes(*self.layers):
+        if backend.outputs is not None and backend.computes(self, *self.layers):
             self.compiled_outputs = backend.outputs(self)
 
     @property
     def parts(self) -> list[Any]:
         """Everything in this network that a training step goes through."""
         optional = [*self.dropouts, self.max_norm]
-        return [*self.layers, *(part for part in optional if part is not None)]
+        return [self, *self.layers, *(part for part in optional if part is not None)]
 
     @property
     def parameter_count(self) -> int:
@@ -177,7 +181,9 @@ class MLP:
 
     def select(self, replicas: Sequence[int]) -> "MLP":
         """Some of the networks, copied into a new `MLP`."""
-        part = MLP(self.sizes, len(replicas), dtype=self.dtype, backend=self.backend)
+        layer = type(self.layers[0])
+        options: dict[str, Any] = {"dtype": self.dtype, "backend": self.backend}
+        part = type(self)(self.sizes, len(replicas), layer=layer, **options)
         part.parameters[:] = self.parameters[list(replicas)]
         return part
 

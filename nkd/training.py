@@ -13,7 +13,8 @@ from nkd import metrics
 from nkd.backend import NUMPY, Array, Backend
 from nkd.distillation import Problem, Run, arms_of
 from nkd.errors import UserError
-from nkd.losses import Loss, kinds_of, loss_of
+from nkd.layers import Dense
+from nkd.losses import DistillationLoss, Loss, kinds_of, loss_of
 from nkd.network import MLP, most_rows
 from nkd.optimizers import OPTIMIZERS
 from nkd.tables import ShiftedImages, Table, batch_orders, checked_order
@@ -28,7 +29,7 @@ class Settings:
         batch_size: rows per step.
         learning_rate: of the first step.
         schedule: "constant", or "cosine" (down to 0).
-        report_every: epochs between two measurements on the training rows.
+        report_every: epochs between two measurements on the training rows; 0 is never.
         optimizer: "adam", or "sgd".
         dropout: the rates of the inputs and of each hidden layer; () for none.
         largest_norm: upper bound on the norm of each unit's incoming weights; None for none.
@@ -46,8 +47,11 @@ class Settings:
     jitter: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size, self.report_every) < 1:
-            raise UserError("epochs, batch_size and report_every must be at least 1")
+        if min(self.epochs, self.batch_size, self.report_every + 1) < 1:
+            raise UserError("epochs and batch_size must be at least 1, report_every at least 0")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"learning_rate {self.learning_rate:g} must be a number above 0")
+        learning_rates(self.schedule, self.learning_rate, 1)  # refuses a schedule it does not know
         if self.optimizer not in OPTIMIZERS:
             raise UserError(f"optimizer {self.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
         if not all(0 <= rate < 1 for rate in self.dropout):
@@ -173,6 +177,30 @@ def fit(
         yield step.epoch(order, batch_size, rates, track) / order.shape[1]
 
 
+def check_fit(
+    problem: Problem, sizes: Sequence[int], runs: Sequence[Run], settings: Settings
+) -> None:
+    """Refuse what cannot be trained, before anything is.
+
+    Raises:
+        UserError: there is no run, or sizes, losses or settings do not suit the problem.
+    """
+    ends = problem.data.x_train.shape[1], problem.outputs
+    if not runs or (sizes[0], sizes[-1]) != ends or min(sizes) < 1:
+        raise UserError(
+            f"{len(runs)} runs of sizes {tuple(sizes)}: give at least one run, and sizes "
+            f"from {ends[0]} inputs to {ends[1]} outputs, as the data have"
+        )
+    kinds_of(problem.losses, runs)
+    if settings.jitter and problem.data.image_shape is None:
+        raise UserError(f"jitter {settings.jitter} moves images; {problem.data.title} has none")
+    if settings.dropout and len(settings.dropout) != len(sizes) - 1:
+        raise UserError(
+            f"dropout {settings.dropout}: give {len(sizes) - 1} rates, of the inputs and of each "
+            "hidden layer"
+        )
+
+
 class Training:
     """R runs of one architecture, trained side by side in one pass.
 
@@ -186,6 +214,7 @@ class Training:
         settings: how to train them.
         orders: for each epoch the training rows' numbers in the order of use, (N,), each row
             once, for all runs; by default each run has its own, drawn from its seed.
+        layer: the class of the networks' layers, see `MLP`.
         on_gradients: called with `network` in each step, before the optimiser's update.
 
     The initial weights are drawn from each run's seed; `network.set_tensors` replaces them.
@@ -199,17 +228,13 @@ class Training:
         settings: Settings,
         *,
         orders: Iterable[np.ndarray] | None = None,
+        layer: type[Dense] = Dense,
         on_gradients: Callable[[MLP], Any] | None = None,
         dtype: Any = np.float32,
         backend: Backend = NUMPY,
     ) -> None:
         self.problem, self.runs, self.settings = problem, list(runs), settings
-        ends = problem.data.x_train.shape[1], problem.outputs
-        if not self.runs or (sizes[0], sizes[-1]) != ends:
-            raise UserError(
-                f"{len(self.runs)} runs of sizes {tuple(sizes)}: give at least one run, and sizes "
-                f"from {ends[0]} inputs to {ends[1]} outputs, as the data have"
-            )
+        check_fit(problem, sizes, self.runs, settings)
         self.backend, self.dtype, self.orders = backend, np.dtype(dtype), orders
         first, arm_of_run, sharing = arms_of(self.runs)
         replicas = len(self.runs)
@@ -221,11 +246,12 @@ class Training:
             sharing=sharing,
             dropout=settings.dropout,
             largest_norm=settings.largest_norm,
+            layer=layer,
             dtype=dtype,
             backend=backend,
         )
         self.network.initialise([run.seed for run in self.runs])
-        kinds = kinds_of(problem.losses, self.runs)
+        kinds = self.kinds = kinds_of(problem.losses, self.runs)
         self.loss = loss_of(kinds, self.runs, dtype=dtype, backend=backend)
         self.optimizer: Any = OPTIMIZERS[settings.optimizer](
             self.network.parameters, self.network.gradients, backend=backend
@@ -236,8 +262,7 @@ class Training:
         options["scale"] = data.input_scale
         self.test_inputs = Table(data.x_test, **options)
         if settings.jitter:
-            if data.image_shape is None:
-                raise UserError(f"jitter {settings.jitter} moves images; {data.title} has none")
+            assert data.image_shape is not None  # `check_fit` sees to it
             moved = data.image_shape, self.order_seeds, settings.jitter
             self.train_inputs: Table = ShiftedImages(data.x_train, *moved, **options)
         else:
@@ -317,7 +342,9 @@ class Training:
                 objective = self.backend.to_numpy(objective) + self.constant
                 self.seconds += time.perf_counter() - start
                 test = self.measure(self.test_inputs, self.y_test)
-                reported = number % settings.report_every == 0 or number == settings.epochs
+                reported = settings.report_every > 0 and (
+                    number % settings.report_every == 0 or number == settings.epochs
+                )
                 train = self.measure(self.train_inputs, self.y_train) if reported else None
             finite = np.isfinite(objective + test["loss"] + (train["loss"] if train else 0))
             if not finite.all():
@@ -344,17 +371,22 @@ class Training:
         gradient, see `metrics.distillation_gradient_split`; NaN for a run without a teacher, None
         if no run has one or there are no classes.
         """
-        if self.y_train.ndim > 1 or not any(run.alpha for run in self.runs):
+        measured = [
+            number
+            for number, (run, kind) in enumerate(zip(self.runs, self.kinds, strict=True))
+            if run.alpha and kind is DistillationLoss
+        ]
+        if not measured:
             return None
         z, y = self.network.predict(self.train_inputs[:rows]), self.y_train[:rows]
         split = np.full((2, len(self.runs)), np.nan)
-        for number, run in enumerate(self.runs):
-            if run.alpha and run.targets is not None:
-                z_teacher = self.backend.asarray(run.targets[:rows], self.dtype)
-                parts = metrics.distillation_gradient_split(
-                    z[number : number + 1], z_teacher, y, run.temperature, backend=self.backend
-                )
-                split[:, number] = [self.backend.to_numpy(part)[0] for part in parts]
+        for number in measured:
+            run = self.runs[number]
+            z_teacher = self.backend.asarray(np.asarray(run.targets)[:rows], self.dtype)
+            parts = metrics.distillation_gradient_split(
+                z[number : number + 1], z_teacher, y, run.temperature, backend=self.backend
+            )
+            split[:, number] = [self.backend.to_numpy(part)[0] for part in parts]
         return split[0], split[1]
 
     def measure(self, inputs: Table, y: Array) -> dict[str, np.ndarray]:

@@ -33,6 +33,12 @@ def test_every_name_of_the_package_and_every_test_that_is_mentioned_exists(path)
     text = path.read_text("utf-8")
     for name in set(re.findall(r"`(nkd(?:\.\w+)+)`", text)):
         resolve(name)
+    modules = "|".join(path.stem for path in (ROOT / "nkd").glob("[a-z]*.py"))
+    for name in set(re.findall(rf"`((?:{modules})(?:\.\w+)+)`", text)):
+        if name.split(".")[-1] not in ("py", "csv", "json", "png", "html", "md"):
+            resolve(f"nkd.{name}")
+    for name in set(re.findall(r"`((?:nkd|tests|benchmarks|docs)/[\w/.]+)`", text)):
+        assert (ROOT / name).exists(), name
     assert sorted(set(re.findall(r"`(test_\w+)`", text)) - TESTS) == []
     for target in set(re.findall(r"\]\((?!http|#)([^)#]+)", text)):
         assert (path.parent / target).exists(), target

@@ -102,7 +102,7 @@ def run(flags: Flags, plan: Plan | None = None) -> None:
 
     plan = plan or (QUICK if flags.quick else FULL)
     screen = Screen()
-    folder = Folder(Path(flags.out.replace("[-quick]", "-quick" * flags.quick)), replaced=())
+    folder = Folder(Path(flags.out.replace("[-quick]", "-quick" * flags.quick)))
     experiments = Experiments(data, plan, folder, screen, backend)
     unknown = [name for name in flags.only if name not in experiments.by_name]
     if unknown:

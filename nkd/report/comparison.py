@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -96,7 +97,10 @@ class Comparison:
                 "arm": arm.name,
                 "cell": dict(arm.cell),
                 "seeds": [run.seed for run in arm.runs],
-                "test": {name: values[number].tolist() for name, values in self.finals.items()},
+                "test": {
+                    name: [finite(value) for value in values[number].tolist()]
+                    for name, values in self.finals.items()
+                },
                 "arm_minus_person": {
                     "measure": self.measure.name,
                     **asdict(difference),
@@ -194,6 +198,11 @@ class Comparison:
         picture = io.BytesIO()
         figure.savefig(picture, format="png")
         return picture.getvalue()
+
+
+def finite(value: float) -> float | None:
+    """A number as JSON can hold it: None for what is not finite, as R² of constant targets."""
+    return value if math.isfinite(value) else None
 
 
 def verdict(difference: PairedDifference, unit: str) -> str:

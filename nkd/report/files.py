@@ -31,27 +31,24 @@ FILES = (
 class Folder:
     """Where a run's files go. Each appears complete or not at all.
 
-    Files with these names from an earlier run are removed first, so that all files in the folder
-    belong together.
-
-    Args:
-        replaced: these names.
-
     Raises:
-        UserError: the folder cannot be created, or cannot be written to.
+        UserError: the folder cannot be made, or not be written to.
     """
 
-    def __init__(self, path: Path, replaced: Sequence[str] = FILES) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=path).close()
-            for name in replaced:
-                (path / name).unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
                 f"--out {path}: cannot write there ({error.strerror}); name another folder"
             ) from None
+
+    def clear(self) -> None:
+        """Remove the files of an earlier run, so that what stands together belongs together."""
+        for name in FILES:
+            (self.path / name).unlink(missing_ok=True)
 
     def kept(self) -> list[str]:
         """The names of the files that are there."""

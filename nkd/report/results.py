@@ -12,7 +12,7 @@ from nkd.arms import Arm
 from nkd.backend import NUMPY, Backend
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs
 from nkd.network import MLP
-from nkd.report.comparison import Comparison
+from nkd.report.comparison import Comparison, finite
 from nkd.report.view import View
 from nkd.statistics import MOST_PAIRS, PairedDifference, mcnemar, paired_difference, units
 from nkd.training import Training
@@ -245,9 +245,9 @@ class Results:
                 "temperature": runs[0].temperature if runs else None,
                 "test": {
                     key: {
-                        "values": values.tolist(),
-                        "mean": float(values.mean()),
-                        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+                        "values": [finite(value) for value in values.tolist()],
+                        "mean": finite(float(values.mean())),
+                        "sd": finite(float(values.std(ddof=1))) if len(values) > 1 else None,
                     }
                     for key, values in self.final(name).items()
                 },
@@ -258,7 +258,7 @@ class Results:
             }
             if isinstance(self.problem, Classification):
                 record[name]["learned"] = {
-                    key: [None if np.isnan(value) else float(value) for value in values]
+                    key: [finite(value) for value in values.tolist()]
                     for key, values in self.learned(name).items()
                 }
         students = self.networks["student"].members
@@ -306,14 +306,14 @@ def sentence(
             f"{who} in one pair (seed {seeds[0]}). One pair proves nothing: another seed may turn "
             "it round. Use --seeds 5 or more."
         )
-    span = f"over {difference.pairs} pairs (seeds {seeds[0]}–{seeds[-1]})"
+    span = f"over {difference.pairs} pairs ({seeds_text(seeds)})"
     if teachers > 1:
         span = f"over {teachers} teachers with {len(seeds) // teachers} pair(s) each"
     if difference.mean == difference.deviation == 0:
         return f"{who} in each of {difference.pairs} pairs: nothing distinguishes the two."
     if difference.low is None or difference.high is None:
         return (
-            f"{who} in each of {difference.pairs} pairs (seeds {seeds[0]}–{seeds[-1]}): with no "
+            f"{who} in each of {difference.pairs} pairs ({seeds_text(seeds)}): with no "
             "spread between the pairs there is no interval, and no verdict."
         )
     interval = (
@@ -330,6 +330,13 @@ def sentence(
         others = "teachers and seeds with these training and test rows, not for other"
     more = more_pairs(difference, "pairs" if teachers == 1 else "teachers")
     return f"{who} {span}, {interval}: {verdict}.{more} The interval is for other {others} data."
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds for people: the ends of consecutive ones, else a list."""
+    if list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]}–{seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds))}"
 
 
 def more_pairs(difference: PairedDifference, unit: str = "pairs") -> str:
