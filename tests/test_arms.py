@@ -197,7 +197,7 @@ def test_a_sweep_and_arms_as_a_user_runs_them(tmp_path):
         (CLASSIFICATION, ["--sweep", "beta=1,2"], "--sweep beta=1,2"),
         (CLASSIFICATION, ["--sweep", "alpha=0.1,x"], "--sweep alpha=0.1,x"),
         (CLASSIFICATION, ["--sweep", "alpha=0.1,2"], "alpha 2 of a run"),
-        (CLASSIFICATION, ["--sweep", "alpha=0.1,0.1"], "each value once"),
+        (CLASSIFICATION, ["--sweep", "alpha=0.1,0.1"], "each once"),
         (CLASSIFICATION, ["--arms", "nobody"], "--arms nobody"),
         (CLASSIFICATION, ["--arms", "scaled-person"], "--optimizer sgd"),
         (REGRESSION, ["--arms", "label-smoothing"], "--arms label-smoothing"),

@@ -47,15 +47,14 @@ def test_an_added_loss_trains_beside_others_and_each_run_is_that_run_alone(backe
         Run(2),
         student("decoupled", seed=2),
     ]
+    alone = [train([run]) for run in runs]
     for each in (backend, StrictBackend()):
         together = train(runs, each)
-        for replica, run in enumerate(runs):
-            alone = train([run], each)
-            tensors = together.network.tensors(replica), alone.network.tensors()
+        for replica, single in enumerate(alone):
+            tensors = together.network.tensors(replica), single.network.tensors()
             assert_same_tensors(*tensors, 1e-10)
-            assert together.history[-1].objective[replica] == pytest.approx(
-                alone.history[-1].objective[0]
-            )
+            objective = together.history[-1].objective[replica]
+            assert objective == pytest.approx(single.history[-1].objective[0])
     one, eight, plain, *_ = (together.network.tensors(replica) for replica in range(6))
     assert_same_tensors(one, plain, 1e-9)  # β = 1: a theorem
     assert abs(eight["dense1.W"] - one["dense1.W"]).max() > 1e-3
