@@ -89,9 +89,9 @@ def verdict(results: Results) -> tuple[str, str, str]:
     text = {name: format(value, view.decisive.style) for name, value in mean.items()}
     unit = f", in units of {data.unit}" if data.unit else ""
     made = "made {} mistakes" if classes else f"had a typical error (RMSE{unit}) of {{}}"
-    big = "a big one, its teacher" if results.networks["teacher"].training else "its teacher"
+    big = "a big one, its teacher," if results.networks["teacher"].training else "its teacher"
     finding = (
-        f"A small network that also learned from the answers of {big}, "
+        f"A small network that also learned from the answers of {big} "
         f"{made.format(text['student'])} on {len(data.x_test):,} test examples that no network "
         f"had trained on. The same small network without a teacher: {text['person']}. So it is "
         f"{amount(results, difference.mean)} with the teacher"
