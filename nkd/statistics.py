@@ -49,11 +49,26 @@ class PairedDifference:
     def pairs_needed(self, power: float = 0.8) -> int | None:
         """How many pairs it would take to detect a difference of this size; see `pairs_needed`.
 
-        None where these pairs cannot say: if they show no difference, or no spread.
+        None if the pairs do not tell: no difference, or no spread.
         """
         if self.mean == 0 or not self.deviation:
             return None
         return pairs_needed(self.mean / self.deviation, self.confidence, power)
+
+    def fewest_pairs(self, power: float = 0.8) -> int | None:
+        """`pairs_needed` if the true difference is the largest one that the interval allows."""
+        if self.low is None or self.high is None or not self.deviation:
+            return None
+        largest = max(abs(self.low), abs(self.high))
+        return pairs_needed(largest / self.deviation, self.confidence, power)
+
+
+def about(pairs: int) -> str:
+    """A number of pairs in words, with two digits: it is an estimate, and a rough one."""
+    if pairs > MOST_PAIRS:
+        return f"more than {MOST_PAIRS:,}"
+    unit = 10 ** max(0, len(str(pairs)) - 2)
+    return f"some {round(pairs / unit) * unit:,}"
 
 
 def units(values: np.ndarray, teachers: int) -> np.ndarray:
@@ -89,10 +104,11 @@ def paired_differences(
     """Compare several arms a with b, each as in `paired_difference`, as one family.
 
     If nothing differs, the chance of any verdict "better" or "worse" in the whole family is at
-    most 1 − confidence (Holm's correction, see `holm`). Each interval has the confidence at
-    which Holm's procedure tested its arm, 1 − (1 − confidence)/k with k from 1 to m, so it
-    excludes 0 exactly where the verdict is "better" or "worse". It holds for its arm alone;
-    nothing is claimed about all m intervals at once.
+    most 1 − confidence (Holm's correction, see `holm`). Each interval is labelled with the level
+    at which Holm's procedure tested its arm, 1 − (1 − confidence)/k with k from 1 to m, so it
+    excludes 0 exactly where the verdict is "better" or "worse". Each arm is covered in at least
+    `confidence` of experiments; the label promises no more, since the data chose it, and nothing
+    is claimed about all m intervals at once.
 
     Args:
         a: m arms of n numbers each, one per pair, (m, n); less is better.

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from nkd import mcnemar, paired_difference, paired_differences
-from nkd.statistics import MOST_PAIRS, holm, pairs_needed
+from nkd.report.results import more_pairs
+from nkd.statistics import MOST_PAIRS, about, holm, pairs_needed
 
 EXPERIMENTS = 2000
 
@@ -273,3 +274,38 @@ def test_a_family_of_arms_raises_a_false_alarm_in_five_of_a_hundred_experiments(
         alarms += any(v in ("better", "worse") for v in verdicts[true_effects:])
     assert 0.02 <= alarms / EXPERIMENTS <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / EXPERIMENTS)
     assert wins == pytest.approx(true_effects * EXPERIMENTS, rel=0.02)
+
+
+def test_each_arm_of_a_family_is_covered_in_95_of_100_experiments():
+    """Whatever level an interval is labelled with: that one was chosen by the data."""
+    generator = np.random.default_rng(1)
+    mu, experiments = np.array([0, 0, 0, 0, 0, 1, 1, 2, 2, 3]), 2000
+    covered = np.zeros(len(mu))
+    for _ in range(experiments):
+        arms, person = generator.normal(mu[:, None], size=(len(mu), 5)), generator.normal(size=5)
+        each = paired_differences(arms, person)
+        covered += [one.low <= true <= one.high for one, true in zip(each, mu, strict=True)]
+    assert (covered / experiments > 0.95 - 3 * math.sqrt(0.05 * 0.95 / experiments)).all()
+
+
+@pytest.mark.parametrize(("pairs", "share"), [(5, 0.117), (10, 0.099), (20, 0.082)])
+def test_skewed_differences_raise_more_false_alarms_with_few_pairs(pairs, share):
+    """As docs/mathematics.md says of differences that are distributed exponentially."""
+    generator, experiments = np.random.default_rng(0), 3000
+    differences = generator.exponential(size=(experiments, pairs)) - 1
+    verdicts = [paired_difference(each, np.zeros(pairs)).verdict for each in differences]
+    false = sum(verdict != "not distinguishable" for verdict in verdicts) / experiments
+    assert abs(false - share) < 3.5 * math.sqrt(share / experiments)
+
+
+def test_the_number_of_pairs_is_told_with_what_the_interval_allows():
+    seen = paired_difference([3.0, -1.0, 2.0, 4.0, -3.0], np.zeros(5))
+    assert seen.verdict == "not distinguishable"
+    largest = max(abs(seen.low), abs(seen.high)) / seen.deviation
+    assert seen.fewest_pairs() == pairs_needed(largest) < seen.pairs_needed()
+    said = more_pairs(seen)
+    assert f"{about(seen.pairs_needed())} pairs would find it" in said
+    assert f"from {seen.fewest_pairs()} pairs to no difference" in said
+    numbers = (7, 39, 393, 1234, MOST_PAIRS + 1)
+    words = ["some 7", "some 39", "some 390", "some 1,200", "more than 10,000"]
+    assert [about(n) for n in numbers] == words

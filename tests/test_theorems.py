@@ -23,7 +23,9 @@ from nkd import (
     UserError,
     weighted_regression,
 )
+from nkd.distillation import LARGEST_TEMPERATURE
 from nkd.losses import (
+    DistillationLoss,
     RegressionDistillationLoss,
     cross_entropy,
     distillation,
@@ -386,3 +388,99 @@ def test_a_factor_on_the_learning_rate_of_a_run_is_one_on_that_of_its_training(b
     assert_same_tensors(one, *train(0.01, (1,)), 1e-11)
     assert_same_tensors(seven, *train(0.07, (1,)), 1e-11)
     assert not np.allclose(seven["dense1.W"], one["dense1.W"])
+
+
+# Linear students and teachers: section 9 of docs/mathematics.md.
+
+
+def smoothers(width):
+    """Rows x, a student of 7 polynomials, and a teacher that averages its neighbours."""
+    x = (np.arange(200) + 0.5) / 200
+    basis, _ = np.linalg.qr(np.vander(2 * x - 1, 7))
+    weights = np.exp(-0.5 * ((x[:, None] - x) / width) ** 2)
+    return x, basis @ basis.T, weights / weights.sum(axis=1, keepdims=True)
+
+
+def risk(A, f, variance):
+    """Bias and variance of A·y, y = f + noise of that variance."""
+    return (((A @ f - f) ** 2).sum() + variance * (A**2).sum()) / len(f)
+
+
+def blended(alpha, H_T):
+    return (1 - alpha) * np.eye(len(H_T)) + alpha * H_T
+
+
+def test_the_risk_of_a_linear_student_is_its_bias_and_its_variance():
+    x, H_S, H_T = smoothers(0.2)
+    f, generator = np.sin(2 * np.pi * x), np.random.default_rng(0)
+    y = f + 0.5 * generator.normal(size=(4000, len(x)))
+    t = 0.5 * y + 0.5 * y @ H_T.T  # as the package blends it
+    loss = RegressionDistillationLoss(0.5)
+    np.testing.assert_allclose(loss.target(y[None], (y @ H_T.T)[None])[0][0], t, rtol=1e-12)
+    errors = ((t @ H_S.T - f) ** 2).mean(axis=1)
+    error = errors.std() / math.sqrt(len(y))
+    assert abs(errors.mean() - risk(H_S @ blended(0.5, H_T), f, 0.25)) < 4 * error
+
+
+@given(ALPHAS, st.integers(1, 6), st.integers(0, 6), st.integers(0, 10**6))
+def test_nested_least_squares_learn_nothing_from_a_teacher(alpha, small, more, seed):
+    generator = np.random.default_rng(seed)
+    basis, _ = np.linalg.qr(generator.normal(size=(20, small + more)))
+    H_S, H_T = (part @ part.T for part in (basis[:, :small], basis))
+    np.testing.assert_allclose(H_S @ blended(alpha, H_T), H_S, atol=1e-12)
+
+
+def test_a_better_target_can_make_a_worse_student():
+    x, H_S, H_T = smoothers(0.2)
+    f = np.sin(2 * np.pi * x)
+    target = [risk(blended(alpha, H_T), f, 0.25) for alpha in (0, 0.5)]
+    student = [risk(H_S @ blended(alpha, H_T), f, 0.25) for alpha in (0, 0.5)]
+    assert [round(each, 3) for each in target] == [0.25, 0.092]
+    assert [round(each, 4) for each in student] == [0.0088, 0.0317]
+
+
+def test_how_well_t_squared_keeps_the_balance():
+    """The figures of section 6 of docs/mathematics.md."""
+    shrunk = []
+    for C in (2, 10, 1000):
+        z = np.zeros((2, 1, C))
+        z[0, 0, 0] = math.log(C - 1)
+        z[1] = z[0]
+        z[1, 0, 0] += 1e-4
+        one, ten = (np.linalg.norm(kl_divergence(*z, T)[1]) for T in (1.0, 10.0))
+        shrunk.append(one / ten)
+    np.testing.assert_allclose(shrunk, [100, 234, 12568], rtol=1e-3)
+    teacher, student = np.eye(10)[:1] * 12, np.eye(10)[:1] * 5
+    soft = [np.linalg.norm(kl_divergence(student, teacher, T)[1]) * T**2 for T in (1.0, 4.0)]
+    hard = np.linalg.norm(cross_entropy(student, np.eye(10)[:1])[1])
+    np.testing.assert_allclose([*soft, hard], [0.0602, 1.733, 0.0603], rtol=2e-3)
+
+
+@given(problems(), st.sampled_from([1.0, 20.0, 1e4]), st.sampled_from([0.0, 1e-9, 1e-5, 0.1]))
+def test_the_divergence_is_never_negative_and_right_for_near_equal_logits(
+    backend, problem, T, distance
+):
+    z, _, z_teacher = problem
+    other = z + distance * z_teacher
+    value = backend.to_numpy(
+        kl_divergence(backend.asarray(other), backend.asarray(z), T, backend=backend)[0]
+    )
+    assert (value >= 0).all()
+    # The second-order term: half the variance under p of the difference of the scaled logits.
+    p, step = oracle.softmax(z, T), (other - z) / T
+    variance = (p * (step - (p * step).sum(-1, keepdims=True)) ** 2).sum(-1)
+    if distance == 1e-5:
+        np.testing.assert_allclose(value, variance.mean(-1) / 2, rtol=1e-2, atol=1e-28)
+
+
+def test_a_trainings_loss_is_right_to_one_per_cent_at_the_largest_temperature():
+    generator, T = np.random.default_rng(0), LARGEST_TEMPERATURE
+    z, y = generator.normal(0, 3, (1, 512, 10)), np.eye(10)[generator.integers(0, 10, (1, 512))]
+    z_teacher = z + generator.normal(size=z.shape)
+    loss = DistillationLoss(1.0, T, dtype=np.float32)
+    t, constant = loss.target(*(each.astype(np.float32) for each in (y, z_teacher)))
+    value = loss(z.astype(np.float32), t)[0] + constant.mean(dtype=np.float64)
+    expected, _ = oracle.distillation(z[0], y[0], z_teacher[0], 1.0, T)
+    np.testing.assert_allclose(value, expected, rtol=0.01)
+    whole, _ = distillation(*(each.astype(np.float32) for each in (z, y, z_teacher)), 1.0, T)
+    np.testing.assert_allclose(whole, expected, rtol=1e-3)

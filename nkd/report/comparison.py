@@ -11,7 +11,7 @@ import numpy as np
 
 from nkd.arms import CONTROLS, Arm
 from nkd.report.view import View
-from nkd.statistics import MOST_PAIRS, PairedDifference, paired_differences, units
+from nkd.statistics import PairedDifference, about, paired_differences, units
 
 
 class Comparison:
@@ -210,8 +210,7 @@ def verdict(difference: PairedDifference, unit: str) -> str:
     needed = difference.pairs_needed()
     if difference.verdict != "not distinguishable" or needed is None:
         return difference.verdict
-    number = f"about {needed:,}" if needed <= MOST_PAIRS else f"more than {MOST_PAIRS:,}"
-    return f"{difference.verdict} ({number} {unit} would tell)"
+    return f"{difference.verdict} ({about(needed)} {unit} would tell)"
 
 
 def label(value: Any) -> str:

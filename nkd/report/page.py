@@ -130,7 +130,8 @@ def verdict(results: Results) -> tuple[str, str, str]:
             else "chance alone is an unlikely explanation."
         )
         sureness += (
-            f"From how much they vary, the true difference is between "
+            "From how much they vary, and if they do so roughly as a normal distribution does, the "
+            f"true difference is between "
             f"{amount(results, difference.low)} and {amount(results, difference.high)} "
             f"({100 * difference.confidence:g} % confidence): {zero}"
             f"{more_pairs(difference, 'teachers' if several else 'pairs')}"

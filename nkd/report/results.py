@@ -14,7 +14,7 @@ from nkd.distillation import Classification, Problem, Run, TeacherOutputs
 from nkd.network import MLP
 from nkd.report.comparison import Comparison, finite
 from nkd.report.view import View
-from nkd.statistics import MOST_PAIRS, PairedDifference, mcnemar, paired_difference, units
+from nkd.statistics import PairedDifference, about, mcnemar, paired_difference, units
 from nkd.training import Training
 
 
@@ -348,8 +348,9 @@ def more_pairs(difference: PairedDifference, unit: str = "pairs") -> str:
     needed = difference.pairs_needed()
     if difference.verdict != "not distinguishable" or needed is None:
         return ""
-    number = f"about {needed:,}" if needed <= MOST_PAIRS else f"more than {MOST_PAIRS:,}"
+    fewest = difference.fewest_pairs()
     return (
-        f" To find a difference of this size in four of five experiments, it would take {number} "
-        f"{unit}."
+        f" If the true difference is what was seen, {about(needed)} {unit} would find it in four "
+        f"of five experiments; the interval allows anything from {fewest} {unit} to no difference "
+        "at all."
     )
