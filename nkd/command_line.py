@@ -21,7 +21,8 @@ from nkd.data import load, names_of
 from nkd.distillation import LARGEST_TEMPERATURE, Classification, Problem, Regression, Run
 from nkd.errors import UserError
 from nkd.losses import Loss, by_name, kinds_of
-from nkd.training import Settings
+from nkd.recipes import Recipe
+from nkd.training import SCHEDULES, Settings
 
 
 @dataclass
@@ -40,19 +41,22 @@ class Flags:
     data_dir: str = field(default="", metavar="DIR")
     """Folder that holds the data files; without it, and without $NKD_DATA_DIR, they are fetched."""
 
-    epochs: int = 1
-    """Passes over the training rows, for all networks."""
+    recipe: str = field(default="tuned", metavar="NAME")
+    """How each network is trained: tuned, each as suits it; plain, all alike."""
 
-    batch_size: int = 1
-    """Rows per training step."""
+    epochs: int | None = None
+    """Passes over the training rows; if given, for all networks, else as in the recipe."""
 
-    learning_rate: float = 1.0
-    """The first step's learning rate, for all networks."""
+    batch_size: int | None = None
+    """Rows per training step; if given, for all networks."""
 
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """The learning rate over the steps: cosine goes down to 0."""
+    learning_rate: float | None = None
+    """The first step's learning rate; if given, for all networks."""
 
-    alpha: float = 0.5
+    schedule: str = field(default="", metavar="NAME")
+    """Of the learning rate: cosine, down to 0, or constant; if given, for all networks."""
+
+    alpha: float | None = None
     """Weight of the teacher in the Student's loss, 0 to 1; the Person is the run with 0."""
 
     loss: str = field(default="blend", metavar="NAME")
@@ -86,15 +90,17 @@ class Flags:
         """Raise a UserError that names the first flag whose value makes no sense."""
         values = dataclasses.asdict(self)
         for name in ("epochs", "batch_size", "seeds"):
-            if values[name] < 1:
+            if values[name] is not None and values[name] < 1:
                 raise wrong(name, values[name], "must be at least 1")
         for name, largest in (("learning_rate", 1e30), ("temperature", LARGEST_TEMPERATURE)):
-            if name in values and not 0 < values[name] <= largest:
+            if values.get(name) is not None and not 0 < values[name] <= largest:
                 reason = f"must be a number greater than 0, at most {largest:g}"
                 raise wrong(name, values[name], reason)
+        if values["schedule"] not in ("", *SCHEDULES):
+            raise wrong("schedule", values["schedule"], f"choose one of {', '.join(SCHEDULES)}")
         if not self.out:
             raise wrong("out", "''", "name a folder")
-        if not 0 <= values["alpha"] <= 1:
+        if values["alpha"] is not None and not 0 <= values["alpha"] <= 1:
             raise wrong("alpha", values["alpha"], "must lie in 0 … 1; it weighs the teacher")
         if values["first_seed"] < 0:
             raise wrong("first_seed", values["first_seed"], "must not be negative")
@@ -102,10 +108,31 @@ class Flags:
         if teachers < 1 or values["seeds"] % teachers:
             raise wrong("teachers", teachers, f"must divide --seeds {values['seeds']}")
 
-    def student(self) -> dict[str, Any]:
-        """How the Student uses its teacher: the flags that are fields of its `Run`."""
+    def student(self, recipe: Recipe) -> dict[str, Any]:
+        """How the Student uses its teacher: by the flags, and else by the recipe."""
         values = dataclasses.asdict(self)
-        return {name: values[name] for name in ("alpha", "temperature", "loss") if name in values}
+        own = {name: values.get(name) for name in ("alpha", "temperature")}
+        given = {name: value for name, value in own.items() if value is not None}
+        return {
+            "alpha": recipe.alpha,
+            "temperature": recipe.temperature,
+            "loss": self.loss,
+            **given,
+        }
+
+    def settings(self, settings: Settings, report_every: int) -> Settings:
+        """A network's settings with those that the flags give; a mean keeps its share of epochs."""
+        names = ("epochs", "batch_size", "learning_rate", "schedule")
+        own = {name: getattr(self, name) for name in names}
+        given = {name: value for name, value in own.items() if value not in (None, "")}
+        share = given.get("epochs", settings.epochs) / settings.epochs
+        return dataclasses.replace(
+            settings,
+            report_every=report_every,
+            optimizer=self.optimizer,
+            average=round(settings.average * share),
+            **given,
+        )
 
 
 def parse_sweep(
@@ -176,12 +203,14 @@ class Runner:
     Args:
         problem: `Classification` or `Regression`.
         flags: the dataclass of its flags.
+        recipes: how the networks are trained, by name.
         teacher, student: hidden units of the networks.
         report_every: epochs between two printed lines.
     """
 
     problem: type[Classification] | type[Regression]
     flags: type[Flags]
+    recipes: Mapping[str, Recipe]
     teacher: tuple[int, ...]
     student: tuple[int, ...]
     report_every: int
@@ -235,7 +264,11 @@ def exit_code_of(work: Callable[[], None]) -> int:
 def run(runner: Runner, flags: Flags) -> None:
     """Translate the flags into a call of `nkd.experiment.compare`."""
     flags.check()
-    sweep = parse_sweep(flags.sweep, flags.student(), runner.problem.losses)
+    if flags.recipe not in runner.recipes:
+        raise wrong("recipe", flags.recipe, f"choose one of {', '.join(runner.recipes)}")
+    recipe = runner.recipes[flags.recipe]
+    student = flags.student(recipe)
+    sweep = parse_sweep(flags.sweep, student, runner.problem.losses)
     memory = parse_memory(flags.memory)
     controls = checked_controls(
         [name for name in flags.arms.split(",") if name],
@@ -244,30 +277,26 @@ def run(runner: Runner, flags: Flags) -> None:
         optimizer=flags.optimizer,
     )
     backend = choose(flags.backend, tf32=flags.tf32)
-    problem = runner.problem(load(runner.name, flags.dataset, flags.data_dir or None))
+    data = load(runner.name, flags.dataset, flags.data_dir or None)
+    problem = runner.problem(dataclasses.replace(data, feature_bound=recipe.feature_bound))
 
     from nkd.experiment import compare, networks_of
     from nkd.report.files import Folder
     from nkd.report.screen import Screen
 
     folder = Folder(Path(flags.out.replace("<time>", time.strftime("%Y%m%d-%H%M%S"))))
-    settings = Settings(
-        flags.epochs,
-        flags.batch_size,
-        flags.learning_rate,
-        flags.schedule,
-        runner.report_every,
-        optimizer=flags.optimizer,
+    of_teacher, of_student = (
+        flags.settings(each, runner.report_every) for each in (recipe.teacher, recipe.student)
     )
     options: dict[str, Any] = {"memory": memory, "backend": backend}
     seeds = range(flags.first_seed, flags.first_seed + flags.seeds)
-    teacher = networks_of(problem, runner.teacher, seeds[: flags.teachers], settings, **options)
+    teacher = networks_of(problem, runner.teacher, seeds[: flags.teachers], of_teacher, **options)
     compare(
         problem,
         teacher,
         runner.student,
-        settings,
-        **flags.student(),
+        of_student,
+        **student,
         seeds=seeds,
         sweep=sweep,
         controls=controls,
@@ -287,7 +316,7 @@ def command(flags: Flags, problem: Problem, backend: Backend) -> str:
     values = dataclasses.asdict(flags) | {"dataset": problem.data.name, "backend": backend.name}
     words = ["python", Path(sys.argv[0]).name]
     for name, value in values.items():
-        if name != "out" and value is not False and value not in ("", []):
+        if name != "out" and value is not False and value not in (None, "", []):
             words.append(f"--{name.replace('_', '-')}")
             if value is not True:
                 words += map(str, value if isinstance(value, list) else [value])

@@ -71,6 +71,8 @@ class Dataset:
         image_shape: Height and width, if each row is a greyscale image; else None.
         feature_mean: (I,) float64 means of the training rows; None if not standardised.
         feature_deviation: (I,) float64 standard deviations of the training rows, likewise.
+        feature_bound: Standardised features are cut off at ± this many deviations before a network
+            sees them; None if not.
         unit: Unit of the targets; "" if they have none.
         noise_floor: The RMSE on fresh rows that no model can beat, if it is known.
         stand_in: Whether these are embedded data in place of real ones.
@@ -87,6 +89,7 @@ class Dataset:
     image_shape: tuple[int, int] | None = None
     feature_mean: np.ndarray | None = None
     feature_deviation: np.ndarray | None = None
+    feature_bound: float | None = None
     unit: str = ""
     noise_floor: float | None = None
     stand_in: bool = False
@@ -108,6 +111,11 @@ class Dataset:
             raise UserError(
                 f"data set {self.name!r}: images of {self.image_shape} have not {columns[0]} pixels"
             )
+
+    def bounded(self, x: np.ndarray) -> np.ndarray:
+        """Rows x of this data set, with their features within `feature_bound`."""
+        bound = self.feature_bound
+        return x if bound is None else np.clip(x, -bound, bound)
 
 
 @dataclass(frozen=True)

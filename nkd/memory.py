@@ -34,7 +34,7 @@ def bytes_of_training(
     C outputs, A the runs that share a batch, S = R/A different batches, V the most rows that pass
     through at once, and t and u the numbers per row in the loss's target and buffers:
 
-        networks, Adam        5·R·P numbers: w, g, m, v and one buffer
+        networks, Adam        5·R·P numbers: w, g, m, v and one buffer; 2·R·P more for a mean of w
         layers                R·V·ΣO numbers h, as many bytes of masks; R·V·ΣI numbers dx, from
                               the second layer on
         a batch, its loss     S·B·I inputs, gathered and as stored; R·B·(2·t + u) numbers
@@ -75,8 +75,12 @@ def bytes_of_training(
         loss += R * B * C * number
     targets = len(arms) * N * t * number
     data = 0
-    if device or stored != stored_itemsize:
+    bounded = problem.data.feature_bound is not None  # in a copy
+    if device or bounded or stored != stored_itemsize:
         data = (N + test_rows) * (I * stored + (index if classes else C * number))
+
+    if settings.average:
+        networks += 2 * R * P * number
 
     orders = S * N * index
     # Logits, shifted logits, their exponentials and a few columns; or outputs and errors in

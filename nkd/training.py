@@ -34,6 +34,8 @@ class Settings:
         dropout: the rates of the inputs and of each hidden layer; () for none.
         largest_norm: upper bound on the norm of each unit's incoming weights; None for none.
         jitter: largest shift of an image in each direction, in pixels, drawn anew at each use.
+        average: the networks end with the mean of their weights after each of the last so many
+            epochs, see `WeightAverage`; 0 for none.
     """
 
     epochs: int
@@ -45,6 +47,7 @@ class Settings:
     dropout: tuple[float, ...] = ()
     largest_norm: float | None = None
     jitter: int = 0
+    average: int = 0
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.report_every + 1) < 1:
@@ -60,6 +63,8 @@ class Settings:
             raise UserError(f"largest_norm {self.largest_norm:g} must be greater than 0")
         if self.jitter < 0:
             raise UserError(f"jitter {self.jitter} must not be negative")
+        if not 0 <= self.average <= self.epochs:
+            raise UserError(f"average {self.average} must lie in 0 … {self.epochs}, the epochs")
 
 
 @dataclass(frozen=True)
@@ -79,17 +84,20 @@ class Epoch:
     split: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def learning_rates(schedule: str, learning_rate: Any, steps: int) -> list[Any]:
+SCHEDULES = ("cosine", "constant")
+
+
+def learning_rates(schedule: str, learning_rate: Any, steps: int) -> Iterator[Any]:
     """The learning rate of each step: "constant", or "cosine" from the full rate down towards 0.
 
     Cosine is η·½(1 + cos(π·k/steps)) in step k = 0, 1, … (Loshchilov and Hutter 2017,
     arXiv:1608.03983, equation 5, without restarts).
     """
     if schedule == "constant":
-        return [learning_rate] * steps
-    if schedule != "cosine":
+        return itertools.repeat(learning_rate, steps)
+    if schedule not in SCHEDULES:
         raise UserError(f"there is no schedule {schedule!r}: take 'constant' or 'cosine'")
-    return [learning_rate * (0.5 + 0.5 * math.cos(math.pi * k / steps)) for k in range(steps)]
+    return (learning_rate * (0.5 + 0.5 * math.cos(math.pi * k / steps)) for k in range(steps))
 
 
 class Step:
@@ -177,6 +185,34 @@ def fit(
         yield step.epoch(order, batch_size, rates, track) / order.shape[1]
 
 
+class WeightAverage:
+    """The mean of a network's weights over several epochs, in its place while it is measured.
+
+    Izmailov et al. 2018 (arXiv:1803.05407), with equal weights. Late weights scatter about a
+    minimum, and their mean has less variance: docs/mathematics.md, section 29.
+    """
+
+    def __init__(self, network: MLP) -> None:
+        self.network, self.count = network, 0
+        self.mean = network.backend.xp.zeros_like(network.parameters)
+        self.raw = network.backend.xp.empty_like(network.parameters)
+
+    def take(self) -> None:
+        """Add the weights to the mean, mean ← mean + (w − mean)/n, and put it in their place."""
+        xp, w = self.network.backend.xp, self.network.parameters
+        self.count += 1
+        xp.subtract(w, self.mean, out=self.raw)
+        xp.divide(self.raw, self.count, out=self.raw)
+        xp.add(self.mean, self.raw, out=self.mean)
+        self.raw[...] = w
+        w[...] = self.mean
+
+    def put_back(self) -> None:
+        """Bring the weights back, to train on."""
+        if self.count:
+            self.network.parameters[...] = self.raw
+
+
 def check_fit(
     problem: Problem, sizes: Sequence[int], runs: Sequence[Run], settings: Settings
 ) -> None:
@@ -260,13 +296,13 @@ class Training:
         data = problem.data
         options: dict[str, Any] = {"dtype": self.dtype, "backend": backend}
         options["scale"] = data.input_scale
-        self.test_inputs = Table(data.x_test, **options)
+        self.test_inputs = Table(data.bounded(data.x_test), **options)
         if settings.jitter:
             assert data.image_shape is not None  # `check_fit` sees to it
             moved = data.image_shape, self.order_seeds, settings.jitter
             self.train_inputs: Table = ShiftedImages(data.x_train, *moved, **options)
         else:
-            self.train_inputs = Table(data.x_train, **options)
+            self.train_inputs = Table(data.bounded(data.x_train), **options)
         self.y_train, self.y_test = backend.asarray(data.y_train), backend.asarray(data.y_test)
         targets, constants = self.targets_of([(self.runs[r], kinds[r]) for r in first])
         self.targets = Table(targets, np.array(arm_of_run), dtype=self.dtype, backend=backend)
@@ -277,6 +313,7 @@ class Training:
         self.network.resize(
             most_rows(settings.batch_size, len(self.train_inputs), len(self.test_inputs))
         )
+        self.average = WeightAverage(self.network) if settings.average else None
         self.steps_per_epoch = math.ceil(len(self.train_inputs) / settings.batch_size)
         self.started = False
         self.history: list[Epoch] = []
@@ -329,7 +366,7 @@ class Training:
         factors = np.array([[run.learning_rate_factor] for run in self.runs], self.dtype)
         if (factors != 1).any():
             on_device = self.backend.asarray(factors)
-            rates = [rate * on_device for rate in rates]
+            rates = (rate * on_device for rate in rates)
         passes = fit(
             self.step, orders, settings.batch_size, rates, track=track, backend=self.backend
         )
@@ -340,6 +377,8 @@ class Training:
                 if objective is None:
                     raise UserError(f"orders are given for fewer than {settings.epochs} epochs")
                 objective = self.backend.to_numpy(objective) + self.constant
+                if self.average is not None and number > settings.epochs - settings.average:
+                    self.average.take()
                 self.seconds += time.perf_counter() - start
                 test = self.measure(self.test_inputs, self.y_test)
                 reported = settings.report_every > 0 and (
@@ -355,6 +394,8 @@ class Training:
                     f"{settings.learning_rate:g} (--learning-rate)"
                 )
             split = self.gradient_split() if reported else None
+            if self.average is not None and number < settings.epochs:
+                self.average.put_back()
             self.history.append(Epoch(number, objective, test, train, split))
             yield self.history[-1]
 

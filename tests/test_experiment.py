@@ -27,10 +27,12 @@ from nkd import (
     metrics,
 )
 from nkd.experiment import networks_of
+from nkd.recipes import CLASSIFICATION
 from nkd.report.files import FILES, Folder
 from nkd.report.screen import Screen
 
 SETTINGS = Settings(epochs=4, batch_size=16, learning_rate=0.01)
+PLAIN = CLASSIFICATION["plain"]
 
 
 @pytest.fixture
@@ -264,7 +266,9 @@ def test_a_loss_and_a_data_set_that_were_added_work_on_the_command_line(
     monkeypatch.setitem(data.SOURCES, "wine", source)
     monkeypatch.setattr(Classification, "losses", [*Classification.losses, DecoupledLoss])
 
-    runner = command_line.Runner(Classification, command_line.Flags, (16,), (8,), 2)
+    runner = command_line.Runner(
+        Classification, command_line.Flags, {"tuned": PLAIN}, (16,), (8,), 2
+    )
 
     def main(*flags):
         words = ["run.py", "--backend", "numpy", "--epochs", 4, "--batch-size", 16]

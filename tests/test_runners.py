@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from nkd import Regression, command_line
+from nkd import Regression, command_line, recipes
 from nkd.data import load_classification, load_regression
 from nkd.report.files import FILES
 
@@ -124,6 +124,7 @@ def test_saved_weights_and_metadata_predict_from_raw_features(regression, name):
     data = load_regression("friedman")
     raw = data.x_test * data.feature_deviation + data.feature_mean
     x = (raw - json.loads(metadata["mean"])) / json.loads(metadata["deviation"])
+    x = np.clip(x, -json.loads(metadata["bound"]), json.loads(metadata["bound"]))
     rmse = np.sqrt(((forward(x, tensors) - data.y_test) ** 2).mean())
     record = json.loads((out / "results.json").read_text())[name]
     assert rmse == pytest.approx(record["test"]["rmse"]["values"][0], rel=1e-4)
@@ -163,6 +164,8 @@ BAD_FLAGS = {
     "alpha below 0": (REGRESSION, ["--alpha", "-0.1"], "--alpha -0.1"),
     "no epoch": (CLASSIFICATION, ["--epochs", "0"], "--epochs 0"),
     "no batch": (REGRESSION, ["--batch-size", "0"], "--batch-size 0"),
+    "unknown recipe": (REGRESSION, ["--recipe", "best"], "--recipe best"),
+    "unknown schedule": (REGRESSION, ["--schedule", "linear"], "--schedule linear"),
     "no pair": (REGRESSION, ["--seeds", "0"], "--seeds 0"),
     "negative seed": (REGRESSION, ["--first-seed", "-1"], "--first-seed -1"),
     "learning rate 0": (REGRESSION, ["--learning-rate", "0"], "--learning-rate 0"),
@@ -217,7 +220,7 @@ def test_memory_that_does_not_suffice_is_told_in_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(command_line, "load", load)
     monkeypatch.setattr(sys, "argv", ["run.py"])
-    runner = command_line.Runner(Regression, command_line.Flags, (), (), 1)
+    runner = command_line.Runner(Regression, command_line.Flags, recipes.REGRESSION, (), (), 1)
     assert command_line.main(runner, "") == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith("error: out of memory (Unable to allocate 3 TiB); train fewer")
@@ -283,3 +286,41 @@ def test_real_data_are_learned(tmp_path, runner, flags, name, measure, bounds):
     assert not record["stand_in"]
     for network in ("teacher", "student", "person"):
         assert bounds[0] < record[network]["test"][measure]["mean"] < bounds[1]
+
+
+@pytest.mark.parametrize(
+    ("runner", "dataset"), [(CLASSIFICATION, "digits"), (REGRESSION, "friedman")]
+)
+def test_the_plain_recipe_trains_all_networks_as_ever(tmp_path, runner, dataset):
+    ever = {
+        CLASSIFICATION: (20, 128, 4e-3, 0.3, 2.0),
+        REGRESSION: (100, 64, 1e-2, 0.4, 1.0),
+    }[runner]
+    flags = ["--recipe", "plain", "--dataset", dataset, "--seeds", 1, "--backend", "numpy"]
+    one = "--epochs", 1, "--batch-size", 512
+    process = run(runner, *flags, *one, "--out", tmp_path)
+    assert process.returncode == 0, process.stderr
+    settled = json.loads((tmp_path / "configuration.json").read_text())
+    used = settled["settings"]["teacher"]
+    assert used == settled["settings"]["student"]
+    assert (used["epochs"], used["batch_size"]) == (1, 512)
+    assert (used["learning_rate"], used["schedule"]) == (ever[2], "cosine")
+    assert not (used["dropout"] or used["largest_norm"] or used["jitter"] or used["average"])
+    assert (settled["student"]["alpha"], settled["student"]["temperature"]) == ever[3:]
+    recipe = {CLASSIFICATION: recipes.CLASSIFICATION, REGRESSION: recipes.REGRESSION}[runner]
+    plain = recipe["plain"]
+    assert plain.teacher == plain.student
+    assert (plain.student.epochs, plain.student.batch_size) == ever[:2]
+    assert plain.feature_bound is None
+
+
+def test_a_flag_that_is_given_holds_for_all_networks(tmp_path):
+    flags = ["--dataset", "friedman", "--epochs", 4, "--learning-rate", 0.002, "--seeds", 1]
+    process = run(REGRESSION, *flags, "--backend", "numpy", "--out", tmp_path)
+    assert process.returncode == 0, process.stderr
+    settled = json.loads((tmp_path / "configuration.json").read_text())["settings"]
+    teacher, student = settled["teacher"], settled["student"]
+    assert teacher["epochs"] == student["epochs"] == 4
+    assert teacher["learning_rate"] == student["learning_rate"] == 0.002
+    assert teacher["schedule"] != student["schedule"]  # each has its own where none was given
+    assert teacher["average"] == 2  # half of the epochs, as of 100

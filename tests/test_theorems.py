@@ -484,3 +484,12 @@ def test_a_trainings_loss_is_right_to_one_per_cent_at_the_largest_temperature():
     np.testing.assert_allclose(value, expected, rtol=0.01)
     whole, _ = distillation(*(each.astype(np.float32) for each in (z, y, z_teacher)), 1.0, T)
     np.testing.assert_allclose(whole, expected, rtol=1e-3)
+
+
+@given(st.integers(1, 30), st.floats(0, 0.95))
+def test_the_variance_of_a_mean_of_correlated_weights(n, rho):
+    """The factor of section 29 of docs/mathematics.md."""
+    k = np.arange(n)
+    exact = (rho ** abs(k[:, None] - k)).sum() / n**2
+    factor = ((1 + rho) / (1 - rho) - 2 * rho * (1 - rho**n) / (n * (1 - rho) ** 2)) / n
+    assert factor == pytest.approx(exact, rel=1e-9)

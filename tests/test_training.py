@@ -1,5 +1,6 @@
 """The training loop against the textbook, and what must hold of every run."""
 
+import dataclasses
 import itertools
 import math
 import tracemalloc
@@ -27,6 +28,7 @@ from nkd import (
     metrics,
     pairs,
 )
+from nkd.backend import NUMPY
 from nkd.controls import GradientNorms
 from nkd.random_streams import Purpose, random_stream
 from nkd.tables import Table, batch_orders
@@ -130,7 +132,7 @@ def test_one_list_of_runs_trains_each_regression_loss_as_its_definition_says(
     training = Training(problem, sizes, runs, SETTINGS, orders=orders, **options)
     initial = [training.network.tensors(replica) for replica in range(len(runs))]
     training.run()
-    rates = learning_rates(SETTINGS.schedule, SETTINGS.learning_rate, 10)
+    rates = list(learning_rates(SETTINGS.schedule, SETTINGS.learning_rate, 10))
     for replica, run in enumerate(runs):
         s_teacher = y if run.targets is None else run.targets
         loss = oracle.regression_loss(run.loss, y, s_teacher, run.alpha)
@@ -442,8 +444,8 @@ def test_a_table_gathers_scaled_rows_of_the_version_asked_for(backend, dtype):
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 500])
 def test_learning_rates_are_constant_or_fall_along_a_cosine_to_almost_nothing(steps):
-    assert learning_rates("constant", 0.3, steps) == [0.3] * steps
-    rates = learning_rates("cosine", 0.3, steps)
+    assert list(learning_rates("constant", 0.3, steps)) == [0.3] * steps
+    rates = list(learning_rates("cosine", 0.3, steps))
     assert len(rates) == steps
     assert rates[0] == 0.3
     assert all(now > then for now, then in itertools.pairwise(rates))
@@ -552,3 +554,41 @@ def test_the_split_of_the_soft_gradient_is_measured_in_reported_epochs(backend):
         assert np.isnan(part[2:]).all()  # the Persons have no teacher
     alone = Training(problem, (6, 8, 4), runs[2:], settings, backend=backend).run()
     assert all(epoch.split is None for epoch in alone.history)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_averaged_weights_are_the_mean_of_those_after_each_late_epoch(backend, kind):
+    problem, sizes, (teacher, _) = problem_of(kind)
+    runs, options = pairs([1, 2], 0.7, teacher, 3.0), {"dtype": np.float64, "backend": backend}
+    settings = Settings(epochs=6, batch_size=BATCH, learning_rate=0.03, schedule="constant")
+    plain = Training(problem, sizes, runs, settings, **options)
+    after = [backend.to_numpy(plain.network.parameters).copy() for _ in plain.epochs()]
+    averaged = Training(problem, sizes, runs, dataclasses.replace(settings, average=4), **options)
+    averaged.run()
+    actual = backend.to_numpy(averaged.network.parameters)
+    np.testing.assert_allclose(actual, np.mean(after[2:], axis=0), rtol=1e-9, atol=1e-12)
+    for number, epoch in enumerate(averaged.history):
+        same = number < 2  # the mean of one epoch's weights, in the third, is these weights, too
+        expected = plain.history[number].test["loss"]
+        assert np.allclose(epoch.test["loss"], expected, rtol=1e-9) == (same or number == 2)
+        np.testing.assert_allclose(epoch.objective, plain.history[number].objective, rtol=1e-9)
+    outputs = averaged.outputs(averaged.test_inputs)
+    measured = problem.measure(outputs, problem.data.y_test, NUMPY)["loss"]
+    np.testing.assert_allclose(averaged.history[-1].test["loss"], measured, rtol=1e-9)
+
+
+def test_bounded_features_train_and_predict_as_features_that_were_cut_off(backend):
+    data = regression_data()
+    bound = 0.8
+    cut = {name: np.clip(getattr(data, name), -bound, bound) for name in ("x_train", "x_test")}
+    assert (cut["x_train"] != data.x_train).any()
+    trained = [
+        Training(Regression(each), (5, 8, 2), [Run(1)], SETTINGS, backend=backend).run()
+        for each in (
+            dataclasses.replace(data, feature_bound=bound),
+            dataclasses.replace(data, **cut),
+        )
+    ]
+    first, second = (each.network.tensors() for each in trained)
+    assert_same_tensors(first, second, 0)
+    np.testing.assert_array_equal(*(each.outputs(each.test_inputs) for each in trained))

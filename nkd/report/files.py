@@ -112,6 +112,9 @@ class Folder:
         }
         if data.feature_mean is not None and data.feature_deviation is not None:
             metadata["input"] = "x = (feature - mean) / deviation"
+            if data.feature_bound is not None:
+                metadata["input"] += ", cut off at -bound and bound"
+                metadata["bound"] = json.dumps(data.feature_bound)
             metadata["mean"] = json.dumps(data.feature_mean.tolist())
             metadata["deviation"] = json.dumps(data.feature_deviation.tolist())
         else:

@@ -1,0 +1,55 @@
+"""Recipes: how each network of the two experiments is trained. Data, and nothing else.
+
+A big network and a small one need different training. `tuned` was chosen on a validation split, the
+Person's part first: docs/defaults.md. `plain` trains all networks alike, as a comparison.
+"""
+
+from dataclasses import dataclass
+
+from nkd.training import Settings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How Teacher, Student and Person are trained, and what the Student makes of the Teacher.
+
+    Args:
+        teacher: the Teachers' settings.
+        student: the Students' and Persons'.
+        alpha, temperature: the Student's, see `nkd.distillation.Run`.
+        feature_bound: see `nkd.data.Dataset`.
+    """
+
+    teacher: Settings
+    student: Settings
+    alpha: float
+    temperature: float = 1.0
+    feature_bound: float | None = None
+
+
+SMALL_CLASSIFIER = Settings(epochs=20, batch_size=128, learning_rate=4e-3)
+SMALL_REGRESSOR = Settings(epochs=100, batch_size=64, learning_rate=1e-2)
+
+CLASSIFICATION = {
+    "tuned": Recipe(
+        teacher=Settings(epochs=20, batch_size=128, learning_rate=2e-3, jitter=2),
+        student=SMALL_CLASSIFIER,
+        alpha=0.7,
+        temperature=2.0,
+    ),
+    "plain": Recipe(SMALL_CLASSIFIER, SMALL_CLASSIFIER, alpha=0.3, temperature=2.0),
+}
+"""For MNIST."""
+
+REGRESSION = {
+    "tuned": Recipe(
+        teacher=Settings(
+            epochs=100, batch_size=256, learning_rate=3e-3, schedule="constant", average=50
+        ),
+        student=SMALL_REGRESSOR,
+        alpha=0.4,
+        feature_bound=5.0,
+    ),
+    "plain": Recipe(SMALL_REGRESSOR, SMALL_REGRESSOR, alpha=0.4),
+}
+"""For California Housing."""
