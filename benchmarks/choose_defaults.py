@@ -49,8 +49,6 @@ GRIDS: dict[str, dict[str, Any]] = {
                 {"learning_rate": rate, "batch_size": 128, "jitter": 2}
                 for rate in (1e-3, 2e-3, 4e-3)
             ),
-            {"learning_rate": 2e-3, "batch_size": 128, "jitter": 1},
-            {"learning_rate": 2e-3, "batch_size": 128, "jitter": 2, "average": 5},
         ],
         "alphas": (0.5, 0.7, 0.9),
         "temperatures": (1.0, 2.0, 4.0, 8.0),
