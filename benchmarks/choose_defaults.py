@@ -50,8 +50,7 @@ GRIDS: dict[str, dict[str, Any]] = {
                 for rate in (1e-3, 2e-3, 4e-3)
             ),
         ],
-        "alphas": (0.5, 0.7, 0.9),
-        "temperatures": (1.0, 2.0, 4.0, 8.0),
+        "sweep": {"alpha": (0.5, 0.7, 0.9), "temperature": (1.0, 2.0, 4.0, 8.0)},
     },
     "regression": {
         "measure": "rmse",
@@ -73,8 +72,7 @@ GRIDS: dict[str, dict[str, Any]] = {
             {"learning_rate": 3e-3, "batch_size": 256, "schedule": "constant", "average": 50},
             {"learning_rate": 1e-3, "batch_size": 256, "schedule": "constant", "average": 50},
         ],
-        "alphas": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-        "temperatures": (1.0,),
+        "sweep": {"alpha": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)},
     },
 }
 
@@ -162,7 +160,7 @@ class Search:
             grid["student"],
             settings,
             seeds=range(grid["seeds"]["student"]),
-            sweep={"alpha": grid["alphas"], "temperature": grid["temperatures"]},
+            sweep=grid["sweep"],
             backend=self.backend,
         )
         assert results.comparison is not None
