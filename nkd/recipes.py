@@ -32,10 +32,10 @@ SMALL_REGRESSOR = Settings(epochs=100, batch_size=64, learning_rate=1e-2)
 
 CLASSIFICATION = {
     "tuned": Recipe(
-        teacher=Settings(epochs=20, batch_size=128, learning_rate=2e-3, jitter=2),
+        teacher=Settings(epochs=20, batch_size=128, learning_rate=1e-3, jitter=2),
         student=SMALL_CLASSIFIER,
         alpha=0.7,
-        temperature=2.0,
+        temperature=4.0,
     ),
     "plain": Recipe(SMALL_CLASSIFIER, SMALL_CLASSIFIER, alpha=0.3, temperature=2.0),
 }
