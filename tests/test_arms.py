@@ -165,8 +165,8 @@ def test_a_regression_sweeps_its_losses():
 def test_a_sweep_and_arms_as_a_user_runs_them(tmp_path):
     process = run(
         CLASSIFICATION, "--dataset", "digits", "--epochs", 2, "--seeds", 4, "--teachers", 2,
-        "--recipe", "plain", "--backend", "numpy", "--sweep", "temperature=2,8", "alpha=0.3,0.9", "--memory", "120M",
-        "--arms", "all", "--out", tmp_path,
+        "--recipe", "plain", "--backend", "numpy", "--sweep", "temperature=2,8", "alpha=0.3,0.9",
+        "--memory", "120M", "--arms", "all", "--out", tmp_path,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert "9 arms against the Person" in process.stdout
