@@ -29,6 +29,8 @@ from nkd.experiment import compare, networks_of
 from nkd.training import Settings, Training
 
 PARTS = ("person", "teacher", "student")
+CHOSEN = ("batch_size", "learning_rate", "schedule", "jitter", "average")
+"""The settings that are searched and recorded; records of an earlier search lack the last two."""
 GRIDS: dict[str, dict[str, Any]] = {
     "classification": {
         "measure": "errors",
@@ -103,11 +105,7 @@ class Search:
 
     def keep(self, network: str, values: np.ndarray, settings: Settings, **details: Any) -> None:
         """Record and print how good networks of several seeds were."""
-        changed = {
-            field.name: getattr(settings, field.name)
-            for field in dataclasses.fields(Settings)
-            if field.name in ("learning_rate", "schedule", "batch_size", "jitter", "average")
-        }
+        changed = {name: getattr(settings, name) for name in CHOSEN}
         record = {"network": network, **changed, **details, "seeds": len(values)}
         record["values"] = values.tolist()
         record[self.grid["measure"]] = float(values.mean())
@@ -122,8 +120,7 @@ class Search:
 
     def settings_of(self, record: dict[str, Any]) -> Settings:
         """The settings of a record."""
-        names = ("learning_rate", "schedule", "batch_size", "jitter", "average")
-        return self.settings(**{name: record.get(name, 0) for name in names})
+        return self.settings(**{name: record.get(name, 0) for name in CHOSEN})
 
     def alone(self, network: str) -> None:
         """Persons, or Teachers, of all settings."""

@@ -180,7 +180,7 @@ class CupyBackend(Backend):
 
     def operation(self, plain: Callable[..., Any]) -> Callable[..., Any]:
         """The CUDA form of that function if there is one, else the plain one."""
-        if f"{plain.__module__}.{plain.__name__}" in self.forms.plain:
+        if f"{plain.__module__}.{plain.__name__}" in self.forms.OPERATIONS:
             return getattr(self.forms, plain.__name__)
         return super().operation(plain)
 

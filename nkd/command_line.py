@@ -108,23 +108,19 @@ class Flags:
         if teachers < 1 or values["seeds"] % teachers:
             raise wrong("teachers", teachers, f"must divide --seeds {values['seeds']}")
 
+    def given(self, *names: str) -> dict[str, Any]:
+        """Those of these flags that there are, and that were given."""
+        values = {name: getattr(self, name, None) for name in names}
+        return {name: value for name, value in values.items() if value not in (None, "")}
+
     def student(self, recipe: Recipe) -> dict[str, Any]:
         """How the Student uses its teacher: by the flags, and else by the recipe."""
-        values = dataclasses.asdict(self)
-        own = {name: values.get(name) for name in ("alpha", "temperature")}
-        given = {name: value for name, value in own.items() if value is not None}
-        return {
-            "alpha": recipe.alpha,
-            "temperature": recipe.temperature,
-            "loss": self.loss,
-            **given,
-        }
+        own = {"alpha": recipe.alpha, "temperature": recipe.temperature, "loss": self.loss}
+        return own | self.given("alpha", "temperature")
 
     def settings(self, settings: Settings, report_every: int) -> Settings:
         """A network's settings with those that the flags give; a mean keeps its share of epochs."""
-        names = ("epochs", "batch_size", "learning_rate", "schedule")
-        own = {name: getattr(self, name) for name in names}
-        given = {name: value for name, value in own.items() if value not in (None, "")}
+        given = self.given("epochs", "batch_size", "learning_rate", "schedule")
         share = given.get("epochs", settings.epochs) / settings.epochs
         return dataclasses.replace(
             settings,

@@ -77,7 +77,6 @@ def compare(
     screen, view, data = screen or Screen(quiet=True), view_of(problem), problem.data
     seeds, half = [int(seed) for seed in seeds], len(seeds)
     sizes = (data.x_train.shape[1], *student, problem.outputs)
-    memory = backend.free_memory() // 2 if memory is None else memory
 
     # Everything is checked before the long work starts, and before earlier files are removed. The
     # targets are not there yet, but their number is.
@@ -95,7 +94,7 @@ def compare(
         trained=isinstance(teacher, Training),
         optimizer=settings.optimizer,
     )
-    check_memory(problem, sizes, expected, settings, memory, backend)
+    memory = checked_memory(problem, sizes, expected, settings, memory, backend)
     settled = {
         **(about or {}),
         **configuration(problem, teacher, student, settings, seeds, backend),
@@ -223,24 +222,24 @@ def networks_of(
     """
     sizes = (problem.data.x_train.shape[1], *hidden, problem.outputs)
     runs = [Run(seed) for seed in seeds]
-    memory = backend.free_memory() // 2 if memory is None else memory
-    check_memory(problem, sizes, runs, settings, memory, backend)
+    checked_memory(problem, sizes, runs, settings, memory, backend)
     return Training(problem, sizes, runs, settings, backend=backend)
 
 
-def check_memory(
+def checked_memory(
     problem: Problem,
     sizes: Sequence[int],
     runs: Sequence[Run],
     settings: Settings,
-    memory: int,
+    memory: int | None,
     backend: Backend,
-) -> None:
-    """Refuse a training that would take more than `memory` bytes.
+) -> int:
+    """The bytes that a training may take: `memory`, or half of what is free.
 
     Raises:
-        UserError: it would.
+        UserError: this one would take more.
     """
+    memory = backend.free_memory() // 2 if memory is None else memory
     needed = bytes_of_training(problem, sizes, runs, settings, backend=backend)
     if needed > memory:
         raise UserError(
@@ -248,6 +247,7 @@ def check_memory(
             f"take {needed / 1e6:,.0f} MB side by side; allow more, or take fewer --seeds or "
             "--teachers"
         )
+    return memory
 
 
 def further_arms(
@@ -289,8 +289,8 @@ def write_report(folder: Folder, results: Results, settled: Mapping[str, Any]) -
         folder.write("arms.csv", comparison.csv().encode())
         if comparison.axes():
             folder.write("map.png", comparison.map_png())
-    named = {name: settled[name] for name in ("experiment",) if name in settled}
-    folder.write_json("results.json", {**named, **results.record()})
+    named = {"experiment": settled["experiment"]} if "experiment" in settled else {}
+    folder.write_json("results.json", named | results.record())
     folder.write("report.png", report_png(results))
     folder.write("report.html", report_html(results, settled))
 

@@ -191,7 +191,7 @@ class Operations:
             what tensor cores take.
     """
 
-    plain = frozenset(
+    OPERATIONS = frozenset(
         {
             "nkd.layers.dense_forward",
             "nkd.layers.dense_backward",

@@ -109,11 +109,6 @@ def squared_error_loss(xp: ModuleType, value: Array, ds: Array, s: Array, t: Arr
     xp.multiply(ds, 2 / (B * O), out=ds)
 
 
-def per_replica(values: Any, replicas: int, dtype: Any, backend: Backend) -> Array:
-    """One number, or one per replica, as (R, 1, 1), which broadcasts against (R, B, C)."""
-    return backend.asarray(np.broadcast_to(np.reshape(values, (-1, 1, 1)), (replicas, 1, 1)), dtype)
-
-
 class Loss:
     """What networks are trained on, R at a time: the protocol of all losses.
 
@@ -165,7 +160,8 @@ class Loss:
 
     def per_replica(self, values: Any) -> Array:
         """One number, or one per replica, as (R, 1, 1) in the loss's dtype."""
-        return per_replica(values, self.replicas, self.dtype, self.backend)
+        column = np.broadcast_to(np.reshape(values, (-1, 1, 1)), (self.replicas, 1, 1))
+        return self.backend.asarray(column, self.dtype)
 
     @classmethod
     def of(cls, runs: Sequence[Any], **options: Any) -> "Loss":

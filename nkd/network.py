@@ -24,6 +24,19 @@ def most_rows(batch_size: int, *tables: int) -> int:
     return min(max(batch_size, PREDICTED_ROWS), max(tables))
 
 
+def check_rates(dropout: Sequence[float], sizes: Sequence[int]) -> None:
+    """Refuse rates of dropout that are not one for the inputs and one for each hidden layer.
+
+    Raises:
+        UserError: there are some, but not as many.
+    """
+    if dropout and len(dropout) != len(sizes) - 1:
+        raise UserError(
+            f"dropout {dropout}: give {len(sizes) - 1} rates, of the inputs and of each hidden "
+            "layer"
+        )
+
+
 class MLP:
     """R independent multilayer perceptrons of one architecture, with ReLU between layers.
 
@@ -89,12 +102,8 @@ class MLP:
                 )
             )
 
+        check_rates(dropout, self.sizes)
         rates = tuple(dropout) or (0.0,) * len(self.layers)
-        if len(rates) != len(self.layers):
-            raise UserError(
-                f"dropout {rates}: give {len(self.layers)} rates, of the inputs and of each hidden "
-                "layer"
-            )
         self.dropouts = [  # of each layer's input
             Dropout(
                 rate, replicas // (1 if number else sharing), units, dtype=dtype, backend=backend

@@ -15,7 +15,7 @@ from nkd.distillation import Problem, Run, arms_of
 from nkd.errors import UserError
 from nkd.layers import Dense
 from nkd.losses import DistillationLoss, Loss, kinds_of, loss_of
-from nkd.network import MLP, most_rows
+from nkd.network import MLP, check_rates, most_rows
 from nkd.optimizers import OPTIMIZERS
 from nkd.tables import ShiftedImages, Table, batch_orders, checked_order
 
@@ -230,11 +230,7 @@ def check_fit(
     kinds_of(problem.losses, runs)
     if settings.jitter and problem.data.image_shape is None:
         raise UserError(f"jitter {settings.jitter} moves images; {problem.data.title} has none")
-    if settings.dropout and len(settings.dropout) != len(sizes) - 1:
-        raise UserError(
-            f"dropout {settings.dropout}: give {len(sizes) - 1} rates, of the inputs and of each "
-            "hidden layer"
-        )
+    check_rates(settings.dropout, sizes)
 
 
 class Training:

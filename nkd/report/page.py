@@ -131,7 +131,7 @@ def verdict(results: Results) -> tuple[str, str, str]:
         )
         sureness += (
             "From how much they vary, and if they do so roughly as a normal distribution does, the "
-            f"true difference is between "
+            "true difference is between "
             f"{amount(results, difference.low)} and {amount(results, difference.high)} "
             f"({100 * difference.confidence:g} % confidence): {zero}"
             f"{more_pairs(difference, 'teachers' if several else 'pairs')}"
