@@ -33,7 +33,9 @@ class Run:
         seed: of the initial weights and of the batch order.
         alpha: weight of the teacher, in [0, 1]; 0 is the Person.
         temperature: T > 0, softens both sides of the soft loss; unused in regression.
-        targets: the teacher's outputs on the training rows (N, C); required if alpha > 0.
+        targets: the teacher, required if alpha > 0: its outputs on the training rows (N, C), or on
+            all views of them (V, N, C), see nkd/tables.py; or a function that is asked for them,
+            from inputs (B, I) as a network sees them to outputs (B, C).
         loss: how the teacher is used: a name of one of the `Problem`'s `losses`.
         parameters: the loss's own numbers, by name; see `Loss.parameters`.
         learning_rate_factor: a factor on the learning rate of this run, > 0. With stochastic
@@ -43,7 +45,7 @@ class Run:
     seed: int
     alpha: float = 0.0
     temperature: float = 1.0
-    targets: np.ndarray | None = None
+    targets: Any = None
     loss: str = "blend"
     parameters: Mapping[str, float] = field(default_factory=dict)
     learning_rate_factor: float = 1.0

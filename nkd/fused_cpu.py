@@ -159,13 +159,18 @@ def blocks_of(B: int, I: int, O: int, threads: int) -> int:
 
 
 @serial
-def gather_block(out: Array, table: Array, rows: Array, scale: Any, k: int, blocks: int) -> None:
-    """Some rows of out ← scale·table[rows]."""
+def gather_block(
+    out: Array, memory: Array, window: Array, rows: Array, scale: Any, k: int, blocks: int
+) -> None:
+    """Some rows of out ← scale·memory: each a window of the memory, see `tables.Window`."""
     start, stop = block(rows.size, k, blocks)
+    step, lines, length, stride = window[0], window[1], window[2], window[3]
     for i in range(start, stop):
-        row, scaled = table[rows[i]], out[i]
-        for j in range(row.size):
-            scaled[j] = row[j] * scale
+        for n in range(lines):
+            first = rows[i] * step + n * stride
+            line, scaled = memory[first : first + length], out[i, n * length : (n + 1) * length]
+            for j in range(length):
+                scaled[j] = line[j] * scale
 
 
 @serial
@@ -243,8 +248,9 @@ def adam_block(
 @parallel
 def gather(out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
     """out ← scale·table[rows], for a table (N, K) and row numbers (B,)."""
+    memory, window = table.reshape(-1), np.array([table.shape[1], 1, table.shape[1], 0])
     for k in prange(THREADS):
-        gather_block(out, table, rows, scale, k, THREADS)
+        gather_block(out, memory, window, rows, scale, k, THREADS)
 
 
 @parallel
@@ -406,12 +412,17 @@ class Layout(NamedTuple):
 
 
 class Data(NamedTuple):
-    """The rows to train on: x ← scale·inputs[rows] and t ← targets[target_rows]."""
+    """The rows to train on: x ← scale·inputs[rows] and t ← targets[target_rows].
+
+    Inputs and targets are memory, and the windows of it that are rows: `tables.Window`.
+    """
 
     inputs: Array
+    window: Array
     rows: Array
     scale: Any
     targets: Array
+    target_window: Array
     target_rows: Array
 
 
@@ -514,16 +525,17 @@ def train_network(
     B, last = data.rows.size, len(layout.sizes) - 1
     x = values(h, layout, 0, B)
     if not gathered and threads == 1:
-        gather_block(x, data.inputs, data.rows, data.scale, 0, 1)
+        gather_block(x, data.inputs, data.window, data.rows, data.scale, 0, 1)
     elif not gathered:
         for k in prange(threads):
-            gather_block(x, data.inputs, data.rows, data.scale, k, threads)
+            gather_block(x, data.inputs, data.window, data.rows, data.scale, k, threads)
 
     forward(h, layout, w, B, threads)
     z, dz = values(h, layout, last, B), values(dh, layout, last, B)
     value, t = rest[:1], rest[1 : 1 + z.size].reshape(z.shape)
     soft = rest[1 + z.size : 1 + 2 * z.size].reshape((1, *z.shape))
-    gather_block(t, data.targets, data.target_rows, w.dtype.type(1), 0, 1)
+    one = w.dtype.type(1)
+    gather_block(t, data.targets, data.target_window, data.target_rows, one, 0, 1)
     z, t, dz = z.reshape(soft.shape), t.reshape(soft.shape), dz.reshape(soft.shape)
     if loss.classes:
         distillation_loss(None, value, dz, z, t, loss.alpha, loss.T, (soft,))
@@ -559,7 +571,8 @@ def train_some(
     Network r takes the inputs rows[r mod S]; networks that share inputs come one after another.
     Step n has the rates rates.rate[n] (R, 1) and rates.epsilon[n].
     """
-    (w, m, v, g), (inputs, rows, scale, targets, target_rows) = state, data
+    w, m, v, g = state
+    inputs, window, rows, scale, targets, target_window, target_rows = data
     S, N = rows.shape
     A = len(w) // S
     for n in range(len(rates.rate)):
@@ -571,7 +584,13 @@ def train_some(
                 State(w[r], m[r], v[r], g[r]),
                 layout,
                 Data(
-                    inputs, rows[s, batch], scale, targets, target_rows[r % len(target_rows), batch]
+                    inputs,
+                    window,
+                    rows[s, batch],
+                    scale,
+                    targets,
+                    target_window,
+                    target_rows[r % len(target_rows), batch],
                 ),
                 Loss(loss.classes, loss.alpha[one], loss.T[one]),
                 Rates(rates.beta1, rates.beta2, rates.rate[n, r, 0], rates.epsilon[n]),
@@ -661,6 +680,7 @@ class CompiledStep:
             targets,
         )
         self.layout = layout_of(network)
+        self.windows = [np.array(table.window) for table in (inputs, targets)]
         classes = loss.compiled == "distillation_loss"
         self.compiled_loss = Loss(classes, loss.alpha, loss.T if classes else loss.alpha)
         self.state = State(optimizer.w, optimizer.m, optimizer.v, optimizer.g)
@@ -696,10 +716,12 @@ class CompiledStep:
             self.state,
             self.layout,
             Data(
-                inputs.flat,
+                inputs.memory,
+                self.windows[0],
                 inputs.index_of(rows),
                 inputs.scale,
-                targets.flat,
+                targets.memory,
+                self.windows[1],
                 targets.index_of(rows),
             ),
             self.compiled_loss,

@@ -24,18 +24,22 @@ Launch = tuple[Callable[..., Any], tuple[Any, ...]]
 SOURCE = r"""
 typedef long long integer;
 
-// out[r, b, k] <- scale * table[first_rows[r] + order[r mod orders, step * batch_size + b], k]
+// out[r, b] <- scale * row order[r mod orders, step * batch_size + b] of a table: `columns` numbers
+// of its memory in lines of `line`, each `stride` after the last, the first at row * row_step. With
+// versions, network r's rows are first_rows[r] + order mod lengths[r].
 extern "C" __global__ void gather(
-    real* out, const stored* table, integer columns, const integer* order, integer orders,
-    integer length, const integer* first_rows, const integer* step, integer batch_size,
+    real* out, const stored* memory, integer columns, integer row_step, integer line,
+    integer stride, const integer* order, integer orders, integer length,
+    const integer* first_rows, const integer* lengths, const integer* step, integer batch_size,
     integer batch, double scale)
 {
     integer i = blockIdx.x, k = blockIdx.y * blockDim.x + threadIdx.x;
     if (k >= columns) return;
     int r = (int)i / (int)batch, b = (int)i - r * (int)batch;
     integer row = order[(r % (int)orders) * length + (step ? *step : 0) * batch_size + b];
-    if (first_rows) row += first_rows[r];
-    out[i * columns + k] = (real)table[row * columns + k] * (real)scale;
+    if (first_rows) row = row % lengths[r] + first_rows[r];
+    integer place = row * row_step + (int)k / (int)line * stride + (int)k % (int)line;
+    out[i * columns + k] = (real)memory[place] * (real)scale;
 }
 
 // h <- max(h + b, 0), or without `relu` h <- h + b; network r has its b at b + r * stride
@@ -279,22 +283,22 @@ class Operations:
     def gathering(
         self,
         out: Array,
-        table: Array,
+        memory: Array,
+        window: tuple[int, int, int, int],
         order: Array,
-        orders: int,
-        first_rows: Array | None,
+        versions: tuple[Array, Array] | None,
         counter: Array,
         batch_size: int,
         scale: Any,
     ) -> Launch:
-        """out[r] ← scale·table[rows], with the rows of batch `counter` in order[r mod orders]."""
-        R, B, K = out.shape
+        """out[r] ← scale·rows of batch `counter` in order[r mod S]; see `tables.Table`."""
+        (R, B, K), (step, _, length, stride) = out.shape, window
         arguments = (
-            *(out, table, K, order, orders, order.size // orders),
-            0 if first_rows is None else first_rows,  # a null pointer
+            *(out, memory, K, step, length, stride, order, *order.shape),
+            *(versions or (0, 0)),  # null pointers
             *(counter, batch_size, B, float(scale)),
         )
-        return self.on_columns("gather", R * B, K, arguments, out.dtype, table.dtype)
+        return self.on_columns("gather", R * B, K, arguments, out.dtype, memory.dtype)
 
     def forward(self, h: Array, x: Array, W: Array, b: Array, relu: bool) -> Iterator[Launch]:
         """h ← max(x W + b, 0), or without `relu` h ← x W + b."""
@@ -362,8 +366,9 @@ class Operations:
 
     def gather(self, out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
         """out ← scale·table[rows], for a table (N, K) and row numbers (B,), not checked."""
-        batch = self.first_step, len(rows), scale
-        run([self.gathering(out[None], table, rows, 1, None, *batch)])
+        K, batch = table.shape[1], (self.first_step, len(rows), scale)
+        window = K, 1, K, 0
+        run([self.gathering(out[None], table, window, rows[None], None, *batch)])
 
     def dense_forward(self, h: Array, x: Array, W: Array, b: Array, relu: bool) -> None:
         """h ← max(x W + b, 0), or without `relu` h ← x W + b."""
@@ -465,6 +470,8 @@ class Step:
             epsilons[n] = adam.scaled_epsilon
         self.rates, self.epsilons = self.xp.asarray(scaled), self.xp.asarray(epsilons)
         self.order = self.xp.ascontiguousarray(order)
+        moved = self.inputs.views > 1
+        self.input_order = self.inputs.index_of(self.order) if moved else self.order
         self.totals = self.xp.zeros((R, batch_size), np.float64)
         self.counter[:] = 0
         if self.x is None or self.x.shape[:2] != (S, batch_size):
@@ -484,17 +491,16 @@ class Step:
             memory.reshape(-1)[: len(memory) * B * memory.shape[2]].reshape(-1, B, memory.shape[2])
             for memory in (self.x, self.t)
         )
-        batch = self.order, len(self.order)
         which = self.counter, batch_size
         inputs, targets = self.inputs, self.targets
-        yield operations.gathering(x, inputs.flat, *batch, None, *which, inputs.scale)
+        rows = inputs.memory, inputs.window, self.input_order
+        yield operations.gathering(x, *rows, None, *which, inputs.scale)
         values = [x]
         for layer in network.layers:
             yield from operations.forward(layer.h, values[-1], layer.W, layer.b, layer.relu)
             values.append(layer.output)
-        yield operations.gathering(
-            t, targets.flat, *batch, targets.first_rows, *which, targets.scale
-        )
+        rows, versions = (targets.memory, targets.window, self.order), targets.versions
+        yield operations.gathering(t, *rows, versions, *which, targets.scale)
         dz, classes = loss.dz, loss.compiled == "distillation_loss"
         parameters = (loss.alpha, loss.T) if classes else None
         yield operations.loss(self.totals, dz, values[-1], t, parameters)

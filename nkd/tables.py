@@ -1,7 +1,12 @@
-"""Rows of data on the device: gathering batches, shifting images, batch orders."""
+"""Rows of data on the device: batches, views of images, orders.
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+A row may have several views: an image that is moved by up to p pixels has (2p + 1)². What a network
+sees in a step has one number, the view's: view v of row i of N is number v·N + i. A row that is not
+moved has one view, and its own number.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,22 +15,38 @@ from nkd.errors import UserError
 from nkd.random_streams import Purpose, random_stream
 
 
+class Window(NamedTuple):
+    """Where a row lies in a table's memory: `lines` lines of `length` numbers, `stride` apart.
+
+    The first line starts at `step` times the row's index.
+    """
+
+    step: int
+    lines: int
+    length: int
+    stride: int
+
+
 class Table:
     """Rows of data on the device, gathered batch by batch into a buffer.
 
     Args:
-        values: (N, K) as stored (bytes stay bytes), or (A, N, K): A versions of each row.
-        versions: with A versions, which one each network takes, (R,) integers.
+        values: (N, K) as stored (bytes stay bytes).
+        versions: if `values` holds several versions of the rows, one below the other: for each
+            network where its own starts and how many rows that has, (R, 2) integers. It has one
+            for each row, or for each view of each row.
         scale: the factor on each stored number, such as 1/255 for pixels.
         dtype: of the gathered rows.
     """
 
     compiled = "gather"
+    views = 1
+    """How many views each row has."""
 
     def __init__(
         self,
         values: Array,
-        versions: Array | None = None,
+        versions: np.ndarray | None = None,
         *,
         scale: float = 1.0,
         dtype: Any = np.float32,
@@ -33,12 +54,14 @@ class Table:
     ) -> None:
         self.backend, self.dtype = backend, np.dtype(dtype)
         self.scale = self.dtype.type(scale)
-        values = backend.asarray(values, values.dtype if values.dtype == np.uint8 else dtype)
-        self.length, self.columns = values.shape[-2:]
-        self.flat = values.reshape(-1, self.columns)
-        self.first_rows = None
+        self.flat = backend.asarray(values, values.dtype if values.dtype == np.uint8 else dtype)
+        self.length, self.columns = self.flat.shape
+        self.memory, self.window = self.flat.reshape(-1), Window(self.columns, 1, self.columns, 0)
+        self.versions = None  # where each network's starts, and how many rows it has: (R,) each
         if versions is not None:
-            self.first_rows = backend.asarray(versions)[:, None] * self.length
+            self.versions = tuple(
+                backend.asarray(np.ascontiguousarray(each)) for each in versions.T
+            )
         self.shape: tuple[int, ...] = ()
         self.orders = 0
         self.batch: Array
@@ -47,24 +70,26 @@ class Table:
         return self.length
 
     def __getitem__(self, rows: slice) -> Array:
-        """Consecutive rows (B, K) of the first version, scaled, in a new array."""
-        return self.flat[: self.length][rows] * self.scale
+        """Consecutive rows (B, K), as they are, scaled, in a new array."""
+        return self.flat[rows] * self.scale
 
     def index_of(self, rows: Array) -> Array:
-        """The indices of the rows (S, B) in `flat`.
+        """The indices of the views (S, B) in the memory, in steps of the window.
 
-        Without versions they are the rows themselves, with versions each network's own, (R, B).
+        Without versions they are their numbers, with versions each network's own, (R, B).
         """
         if rows.shape != self.shape:
             self.resize(*rows.shape)
-        if self.first_rows is None:
+        if self.versions is None:
             self.backend.xp.copyto(self.split_index, rows)
         else:
-            self.backend.xp.add(rows, self.first_rows_of_orders, out=self.split_index)
+            first, length = self.versions_of_orders
+            self.backend.xp.remainder(rows, length, out=self.split_index)
+            self.backend.xp.add(self.split_index, first, out=self.split_index)
         return self.index
 
     def gather(self, rows: Array) -> Array:
-        """The rows (S, B) of the table, in a buffer that the next call overwrites.
+        """The views (S, B) of the rows, in a buffer that the next call overwrites.
 
         Without versions the result is (S, B, K). With versions it is (R, B, K), where network r
         takes rows[r mod S].
@@ -84,7 +109,7 @@ class Table:
     def resize(self, orders: int, batch: int) -> None:
         """Fit the buffers of `index_of` to S orders and batches of B rows."""
         if self.orders != orders:
-            replicas = orders if self.first_rows is None else len(self.first_rows)
+            replicas = orders if self.versions is None else len(self.versions[0])
             buffers = (
                 (1, np.intp),
                 (self.columns, self.dtype),
@@ -94,31 +119,31 @@ class Table:
                 self.backend.buffer((replicas,), *each) for each in buffers
             )
             self.orders, self.batch = orders, self.index_buffer.rows(0)  # no batch yet
-            if self.first_rows is not None:
-                self.first_rows_of_orders = self.first_rows.reshape(-1, orders, 1)
+            if self.versions is not None:
+                self.versions_of_orders = [each.reshape(-1, orders, 1) for each in self.versions]
         self.shape = orders, batch
         self.index = self.index_buffer.rows(batch)[..., 0]
         self.split_index = self.index.reshape(-1, orders, batch)
 
 
-class ShiftedImages(Table):
-    """A table of images that are shifted each time they are gathered: jitter.
+class MovedImages(Table):
+    """A table of images with a view for each way to move them by some pixels.
 
-    Each image moves up or down by 0 to `pixels` pixels and left or right by 0 to `pixels`, all
-    (2·pixels + 1)² shifts being equally likely; pixels that move in from outside are 0.
+    Up or down by 0 to p pixels, and left or right: (2p + 1)² views; pixels that move in from
+    outside are 0. Each view is a window of the image with a border of p zeros, so none is stored.
 
     Args:
         values: images as rows (N, height·width).
         shape: height and width of an image.
-        seeds: of the shifts, one for each order, (S,).
-        pixels: the largest shift, at least 1.
+        pixels: p, at least 1.
     """
+
+    compiled = "gather"
 
     def __init__(
         self,
         values: Array,
         shape: tuple[int, int],
-        seeds: Sequence[int],
         pixels: int,
         *,
         scale: float = 1.0,
@@ -126,23 +151,34 @@ class ShiftedImages(Table):
         backend: Backend = NUMPY,
     ) -> None:
         super().__init__(values, scale=scale, dtype=dtype, backend=backend)
-        xp, (height, width) = backend.xp, shape
-        self.pixels, self.width = pixels, width + 2 * pixels
-        self.size = (height + 2 * pixels) * self.width
-        padded = xp.zeros((len(self), height + 2 * pixels, self.width), self.flat.dtype)
-        padded[:, pixels:-pixels, pixels:-pixels] = self.flat.reshape(-1, height, width)
-        self.padded = padded.reshape(-1)
-        self.window = (xp.arange(height)[:, None] * self.width + xp.arange(width)).reshape(-1)
-        self.streams = [random_stream(seed, Purpose.JITTER) for seed in seeds]
+        xp, p, (height, width) = backend.xp, pixels, shape
+        self.views, stride = (2 * p + 1) ** 2, width + 2 * p
+        bordered = xp.zeros((len(self), height + 2 * p, stride), self.flat.dtype)
+        self.inner = bordered[:, p:-p, p:-p]
+        self.inner[...] = self.flat.reshape(-1, height, width)
+        self.flat, self.memory = None, bordered.reshape(-1)
+        self.window = Window(1, height, width, stride)
+        self.size = (height + 2 * p) * stride
+        # An image that moved down and right is a window that lies up and left.
+        down, right = np.divmod(np.arange(self.views)[::-1], 2 * p + 1)
+        self.corners = backend.asarray(down * stride + right)
+        item = self.memory.itemsize
+        windows = self.memory.size - (height - 1) * stride - width + 1, height, width
+        self.windows = xp.lib.stride_tricks.as_strided(
+            self.memory, windows, (item, stride * item, item)
+        )
+
+    def __getitem__(self, rows: slice) -> Array:
+        """Consecutive rows (B, K), as they are, scaled, in a new array."""
+        return self.inner[rows].reshape(-1, self.columns) * self.scale
+
+    def index_of(self, rows: Array) -> Array:
+        """Where in the memory the windows of the views (S, B) start."""
+        return rows % self.length * self.size + self.corners[rows // self.length]
 
     def gather(self, rows: Array) -> Array:
-        """The rows (S, B) of the table, each shifted anew, in a new array (S, B, K)."""
-        p, B = self.pixels, rows.shape[1]
-        shifts = np.stack([stream.integers(-p, p + 1, (B, 2)) for stream in self.streams])
-        # An image moved down and right is a window of the padded one that lies up and left.
-        corner = (p - shifts) @ (self.width, 1)
-        start = rows * self.size + self.backend.asarray(corner)
-        return self.padded[start[..., None] + self.window] * self.scale
+        """The views with the numbers `rows` (S, B), in a new array (S, B, K)."""
+        return self.windows[self.index_of(rows)].reshape(*rows.shape, -1) * self.scale
 
 
 def batch_orders(seeds: Sequence[int], rows: int, epochs: int) -> Iterator[np.ndarray]:
@@ -155,6 +191,24 @@ def batch_orders(seeds: Sequence[int], rows: int, epochs: int) -> Iterator[np.nd
     streams = [random_stream(seed, Purpose.BATCH_ORDER) for seed in seeds]
     for _ in range(epochs):
         yield np.stack([stream.permutation(rows) for stream in streams], dtype=np.intp)
+
+
+def moved(orders: Iterable[np.ndarray], seeds: Sequence[int], pixels: int) -> Iterator[np.ndarray]:
+    """The same orders with a view of each image: moved by up to that many pixels, drawn anew.
+
+    Args:
+        orders: for each epoch the images' numbers, (S, N), or (1, N) for all seeds.
+        seeds: of the S streams of shifts.
+
+    Yields:
+        For each epoch the numbers of the views (S, N).
+    """
+    streams = [random_stream(seed, Purpose.JITTER) for seed in seeds]
+    for order in orders:
+        images = order.shape[1]
+        shifts = (stream.integers(-pixels, pixels + 1, (images, 2)) for stream in streams)
+        views = [(shift + pixels) @ (2 * pixels + 1, 1) for shift in shifts]
+        yield order + images * np.array(views, np.intp)
 
 
 def checked_order(order: np.ndarray, rows: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from nkd.layers import Dense
 from nkd.losses import DistillationLoss, Loss, kinds_of, loss_of
 from nkd.network import MLP, check_rates, most_rows
 from nkd.optimizers import OPTIMIZERS
-from nkd.tables import ShiftedImages, Table, batch_orders, checked_order
+from nkd.tables import MovedImages, Table, batch_orders, checked_order, moved
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,9 @@ class Epoch:
     train: dict[str, np.ndarray] | None
     split: tuple[np.ndarray, np.ndarray] | None = None
 
+
+ASKED_ROWS = 10_000
+"""Rows that a teacher is asked about at a time."""
 
 SCHEDULES = ("cosine", "constant")
 
@@ -233,6 +236,41 @@ def check_fit(
     check_rates(settings.dropout, sizes)
 
 
+def answers(
+    ask: Callable[[np.ndarray], np.ndarray],
+    inputs: Table,
+    outputs: int,
+    track: Callable[[Iterable], Iterable] = iter,
+) -> np.ndarray:
+    """What a teacher answers about each row (N, ·) of a table, or about each of V views (V, N, ·).
+
+    It is asked once for each of them, before training: docs/performance.md compares that with
+    asking about each batch.
+
+    Args:
+        ask: gives the outputs (B, ·) for inputs (B, I), both NumPy arrays, row by row.
+        inputs: the rows.
+        outputs: how many numbers an answer has.
+        track: wraps the questions, to show progress.
+
+    Raises:
+        UserError: an answer has the wrong shape, or is not finite.
+    """
+    backend, number = inputs.backend, inputs.views * len(inputs)
+    said = np.empty((number, outputs), inputs.dtype)
+    for start in track(range(0, number, ASKED_ROWS)):
+        views = backend.asarray(np.arange(start, min(start + ASKED_ROWS, number))[None])
+        x = np.array(backend.to_numpy(inputs.gather(views))[0])
+        answer = np.asarray(ask(x))
+        if answer.shape != (len(x), outputs) or not np.isfinite(answer).all():
+            raise UserError(
+                f"a teacher was asked (targets=…) about {len(x):,} rows and answered with an array "
+                f"{answer.shape}; its outputs are {(len(x), outputs)}, all finite"
+            )
+        said[start : start + len(x)] = answer
+    return said.reshape(inputs.views, -1, outputs) if inputs.views > 1 else said
+
+
 class Training:
     """R runs of one architecture, trained side by side in one pass.
 
@@ -295,13 +333,14 @@ class Training:
         self.test_inputs = Table(data.bounded(data.x_test), **options)
         if settings.jitter:
             assert data.image_shape is not None  # `check_fit` sees to it
-            moved = data.image_shape, self.order_seeds, settings.jitter
-            self.train_inputs: Table = ShiftedImages(data.x_train, *moved, **options)
+            images = data.x_train, data.image_shape, settings.jitter
+            self.train_inputs: Table = MovedImages(*images, **options)
         else:
             self.train_inputs = Table(data.bounded(data.x_train), **options)
         self.y_train, self.y_test = backend.asarray(data.y_train), backend.asarray(data.y_test)
-        targets, constants = self.targets_of([(self.runs[r], kinds[r]) for r in first])
-        self.targets = Table(targets, np.array(arm_of_run), dtype=self.dtype, backend=backend)
+        self.answers: dict[int, np.ndarray] = {}
+        targets, versions, constants = self.targets_of([(self.runs[r], kinds[r]) for r in first])
+        self.targets = Table(targets, versions[arm_of_run], dtype=self.dtype, backend=backend)
         self.constant = constants[arm_of_run]
         parts = self.network, self.loss, self.optimizer, self.train_inputs, self.targets
         self.step = choose_step(*parts, on_gradients, backend=backend)
@@ -315,26 +354,50 @@ class Training:
         self.history: list[Epoch] = []
         self.seconds = 0.0
 
-    def targets_of(self, arms: Sequence[tuple[Run, type[Loss]]]) -> tuple[np.ndarray, np.ndarray]:
-        """The target of each arm's loss (A, N, ·), and the means of its constants (A,).
+    def targets_of(
+        self, arms: Sequence[tuple[Run, type[Loss]]]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the arms' losses take as their targets, arm after arm, a row for each row or view.
 
         Rows that are shorter than those of another loss are padded with zeros.
+
+        Returns:
+            All rows (M, ·); where those of each arm start and how many they are, (A, 2); and the
+            means of the arms' constants (A,).
         """
-        y = self.problem.hard_targets(self.dtype)
+        y, said = self.problem.hard_targets(self.dtype), [self.said(arm) for arm, _ in arms]
+        views = [1 if each is None or each.ndim == 2 else len(each) for each in said]
+        lengths = len(y) * np.array(views)
+        versions = np.stack([np.cumsum(lengths) - lengths, lengths], axis=-1)
         columns = max(kind.target_columns(self.problem.outputs) for _, kind in arms)
-        targets = np.zeros((len(arms), len(y), columns), self.dtype)
-        constants = np.empty(len(arms))
+        targets, constants = np.zeros((lengths.sum(), columns), self.dtype), np.empty(len(arms))
         for number, (arm, kind) in enumerate(arms):
-            teacher = None if arm.alpha == 0 else np.asarray(arm.targets, self.dtype)
-            if teacher is not None and teacher.shape != y.shape:
-                raise UserError(
-                    f"targets of a run have the shape {teacher.shape}; the teacher's outputs on "
-                    f"the training rows have {y.shape}"
-                )
-            t, constant = kind.of([arm], dtype=self.dtype).target(y, teacher)
-            targets[number, :, : t.shape[-1]] = t
+            labels, teacher = np.tile(y, (views[number], 1)), said[number]
+            if teacher is not None:
+                teacher = teacher.reshape(labels.shape)
+            t, constant = kind.of([arm], dtype=self.dtype).target(labels, teacher)
+            first, length = versions[number]
+            targets[first : first + length, : t.shape[-1]] = t
             constants[number] = constant.mean(dtype=np.float64)
-        return targets, constants
+        return targets, versions, constants
+
+    def said(self, run: Run) -> np.ndarray | None:
+        """What a run's teacher says about the training rows (N, ·), or their views (V, N, ·)."""
+        if run.alpha == 0:
+            return None
+        outputs = self.problem.outputs
+        if callable(run.targets):
+            if id(run.targets) not in self.answers:
+                self.answers[id(run.targets)] = answers(run.targets, self.train_inputs, outputs)
+            return self.answers[id(run.targets)].astype(self.dtype, copy=False)
+        teacher = np.asarray(run.targets, self.dtype)
+        rows, views = (len(self.train_inputs), outputs), self.train_inputs.views
+        if teacher.shape != rows and (views == 1 or teacher.shape != (views, *rows)):
+            raise UserError(
+                f"targets of a run have the shape {teacher.shape}; the teacher's outputs on "
+                f"the training rows have {rows}"
+            )
+        return teacher
 
     def epochs(self, track: Callable[[Iterable], Iterable] = iter) -> Iterator[Epoch]:
         """Train; yield each epoch's measurements at its end. `history` keeps them.
@@ -356,6 +419,8 @@ class Training:
                 checked_order(order, rows)
                 for order in itertools.islice(self.orders, settings.epochs)
             )
+        if settings.jitter:
+            orders = moved(orders, self.order_seeds, settings.jitter)
         rates = learning_rates(
             settings.schedule, settings.learning_rate, self.steps_per_epoch * settings.epochs
         )
@@ -419,7 +484,10 @@ class Training:
         split = np.full((2, len(self.runs)), np.nan)
         for number in measured:
             run = self.runs[number]
-            z_teacher = self.backend.asarray(np.asarray(run.targets)[:rows], self.dtype)
+            said = self.said(run)
+            assert said is not None  # α > 0
+            as_it_is = said if said.ndim == 2 else said[len(said) // 2]
+            z_teacher = self.backend.asarray(as_it_is[:rows], self.dtype)
             parts = metrics.distillation_gradient_split(
                 z[number : number + 1], z_teacher, y, run.temperature, backend=self.backend
             )
@@ -433,3 +501,12 @@ class Training:
     def outputs(self, inputs: Table) -> np.ndarray:
         """All networks' outputs (R, N, ·) on these rows, on the host."""
         return self.backend.to_numpy(self.network.predict(inputs))
+
+    def asked(self, replica: int) -> Callable[[np.ndarray], np.ndarray]:
+        """One of the networks as a teacher that is asked: its outputs (B, ·) for inputs (B, I)."""
+        network, backend = self.network.select([replica]), self.backend
+
+        def ask(x: np.ndarray) -> np.ndarray:
+            return backend.to_numpy(network.predict(backend.asarray(x, network.dtype)))[0]
+
+        return ask

@@ -24,7 +24,7 @@ from nkd import (
 from nkd.layers import Dropout
 from nkd.losses import DistillationLoss, one_hot
 from nkd.random_streams import Purpose, random_stream
-from nkd.tables import ShiftedImages
+from nkd.tables import MovedImages, moved
 from nkd.training import Step
 
 REGULARISED = {
@@ -196,28 +196,29 @@ def test_gathered_images_are_the_images_shifted(backend, pixels, shape, as_bytes
     stored = np.uint8 if as_bytes else np.float64
     images = generator.integers(1, 256, (12, math.prod(shape))).astype(stored)
     options = {"scale": 1 / 255, "dtype": np.float64, "backend": backend}
-    table = ShiftedImages(images, shape, [5, 6], pixels, **options)
-    rows = np.stack([generator.permutation(12) for _ in range(2)])
+    table = MovedImages(images, shape, pixels, **options)
+    orders = [np.stack([generator.permutation(12) for _ in range(2)]) for _ in range(2)]
     streams = [random_stream(each, Purpose.JITTER) for each in (5, 6)]
-    for start, stop in ((0, 5), (5, 12)):
-        batch = rows[:, start:stop]
-        gathered = backend.to_numpy(table.gather(backend.asarray(batch)))
-        shifts = [stream.integers(-pixels, pixels + 1, (stop - start, 2)) for stream in streams]
-        for s, n in np.ndindex(batch.shape):
-            image = images[batch[s, n]].reshape(shape)
-            expected = shifted(image, *shifts[s][n]) / 255
-            assert np.allclose(gathered[s, n].reshape(shape), expected, rtol=1e-12)
+    for rows, views in zip(orders, moved(orders, [5, 6], pixels), strict=True):
+        shifts = [stream.integers(-pixels, pixels + 1, (12, 2)) for stream in streams]
+        assert (views % 12 == rows).all()
+        for part in (slice(0, 5), slice(5, 12)):
+            gathered = backend.to_numpy(table.gather(backend.asarray(views[:, part])))
+            for s, n in np.ndindex(rows[:, part].shape):
+                image = images[rows[s, part][n]].reshape(shape)
+                expected = shifted(image, *shifts[s][part][n]) / 255
+                assert np.allclose(gathered[s, n].reshape(shape), expected, rtol=1e-12)
     plain = backend.to_numpy(table[3:7])
     assert np.allclose(plain, images[3:7] / 255, rtol=1e-12)  # what is measured is not moved
 
 
 def test_all_shifts_are_equally_likely(backend):
-    image = np.zeros((1, 49), np.uint8)
-    image[0, 24] = 1  # the middle of 7 by 7
-    table = ShiftedImages(image, (7, 7), [0], 2, dtype=np.float64, backend=backend)
     draws = 20_000
-    rows = backend.asarray(np.zeros((1, draws), np.intp))
-    counts = backend.to_numpy(table.gather(rows))[0].sum(axis=0).reshape(7, 7)
+    images = np.zeros((draws, 49), np.uint8)
+    images[:, 24] = 1  # the middle of 7 by 7
+    table = MovedImages(images, (7, 7), 2, dtype=np.float64, backend=backend)
+    (views,) = moved([np.arange(draws)[None]], [0], 2)
+    counts = backend.to_numpy(table.gather(backend.asarray(views)))[0].sum(axis=0).reshape(7, 7)
     assert counts.sum() == draws
     deviation = math.sqrt(draws * (1 / 25) * (24 / 25))
     assert (abs(counts[1:6, 1:6] - draws / 25) <= 4.5 * deviation).all()
@@ -236,24 +237,26 @@ def test_each_of_many_regularised_runs_is_the_run_on_its_own(backend, shared):
 
 
 @pytest.mark.parametrize("name", REGULARISED)
-def test_each_regularisation_is_computed_by_the_plain_step_and_changes_the_training(backend, name):
+def test_each_regularisation_changes_the_training_and_only_moved_images_are_compiled(backend, name):
     runs = pairs([1], 0.7, teacher_outputs(), 3.0)
     regularised, plain = (train(runs, options, backend) for options in (REGULARISED[name], {}))
-    assert type(regularised.step) is Step
-    assert (type(plain.step) is Step) == (backend.step is None)
+    is_compiled = backend.step is not None
+    assert (type(regularised.step) is not Step) == (is_compiled and name == "moved images")
+    assert (type(plain.step) is not Step) == is_compiled
     difference = np.subtract(*(t.network.tensors()["dense2.W"] for t in (regularised, plain)))
     assert abs(difference).max() > 1e-3
     norms = np.linalg.norm(regularised.network.tensors()["dense1.W"], axis=0)
     assert (norms.max() <= 0.7 * (1 + 1e-9)) == (name == "bounded weights")
 
 
-def test_regularised_training_is_the_same_on_numba():
+@pytest.mark.parametrize("options", [ALL, {"jitter": 2}], ids=["all", "moved images"])
+def test_regularised_training_is_the_same_on_numba(options):
     runs = pairs([1, 2], 0.7, teacher_outputs(), 3.0)
     try:
-        compiled = train(runs, ALL, choose("numba"))
+        compiled = train(runs, options, choose("numba"))
     except UserError as reason:
         pytest.skip(str(reason))
-    plain = train(runs, ALL, choose("numpy"))
+    plain = train(runs, options, choose("numpy"))
     for replica in range(len(runs)):
         tensors = compiled.network.tensors(replica), plain.network.tensors(replica)
         assert_same_tensors(*tensors, 1e-9)

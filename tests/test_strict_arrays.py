@@ -10,6 +10,7 @@ import operator
 import re
 import sys
 from types import ModuleType
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -153,6 +154,12 @@ class StrictNamespace:
     """`cupy`, as far as it is known without a GPU. In and out: `asarray` and `asnumpy`."""
 
     called: ClassVar[set[str]] = set()
+
+    @property
+    def lib(self):
+        owner = None if cupy is None else cupy.lib.stride_tricks
+        form = strict("as_strided", np.lib.stride_tricks.as_strided, owner)
+        return SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=form))
 
     def __getattr__(self, name):
         StrictNamespace.called.add(name)

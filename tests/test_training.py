@@ -424,7 +424,9 @@ def test_a_table_gathers_scaled_rows_of_the_version_asked_for(backend, dtype):
     values = generator.integers(0, 256, (4, 20, 3)).astype(dtype)
     versions = np.array([2, 0, 3, 3, 1, 2])
     plain = Table(values[0], scale=0.5, dtype=np.float64, backend=backend)
-    table = Table(values, versions, scale=0.5, dtype=np.float64, backend=backend)
+    parts = np.stack([20 * versions, np.full(6, 20)], axis=-1)
+    rows = values.reshape(-1, 3)
+    table = Table(rows, parts, scale=0.5, dtype=np.float64, backend=backend)
     # A short batch in between, and another number of orders for the six networks.
     for orders, count in ((3, 7), (3, 2), (3, 7), (6, 7), (1, 7), (1, 9), (2, 2), (3, 7)):
         numbers = generator.integers(0, 20, (orders, 11))
