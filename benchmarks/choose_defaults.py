@@ -5,10 +5,11 @@
     python -m benchmarks.choose_defaults classification --parts teacher student --data-dir DIR
 
 First the Person's learning rate, schedule and batch size, so that the baseline is a fair one;
-then the Teacher's own recipe; then, with the Person's settings for the Student and the best
-Teacher, the Student's α and T among no more settings than the Person had. Whether extreme features
-are bounded is decided by the Teachers. The test rows are never looked at. The records go to
-docs/results/, what was chosen and why to docs/defaults.md. A part that is left out keeps its
+then the Teacher's own recipe, for regression once more on three splits; then, with the Person's
+settings for the Student and the best Teacher, the Student's α and T among no more settings than the
+Person had; then how many steps both get on fewer rows, by what the Person needs. Whether extreme
+features are bounded is decided by the Teachers. The test rows are never looked at. The records go
+to docs/results/, what was chosen and why to docs/defaults.md. A part that is left out keeps its
 records from the last time.
 """
 
@@ -23,12 +24,13 @@ from typing import Any
 import numpy as np
 
 from nkd.backend import choose
-from nkd.data import load, validation_split
-from nkd.distillation import Classification, Problem, Regression
+from nkd.conditions import part_of
+from nkd.data import SPLIT_SEED, load, validation_split
+from nkd.distillation import Classification, Problem, Regression, pairs
 from nkd.experiment import compare, networks_of
-from nkd.training import Settings, Training
+from nkd.training import Settings, Training, for_rows
 
-PARTS = ("person", "teacher", "student")
+PARTS = ("person", "teacher", "splits", "student", "rows")
 CHOSEN = ("batch_size", "learning_rate", "schedule", "jitter", "average")
 """The settings that are searched and recorded; records of an earlier search lack the last two."""
 GRIDS: dict[str, dict[str, Any]] = {
@@ -53,6 +55,7 @@ GRIDS: dict[str, dict[str, Any]] = {
             ),
         ],
         "sweep": {"alpha": (0.5, 0.7, 0.9), "temperature": (1.0, 2.0, 4.0, 8.0)},
+        "rows": (300, 1_000, 5_000, 20_000),
     },
     "regression": {
         "measure": "rmse",
@@ -74,7 +77,18 @@ GRIDS: dict[str, dict[str, Any]] = {
             {"learning_rate": 3e-3, "batch_size": 256, "schedule": "constant", "average": 50},
             {"learning_rate": 1e-3, "batch_size": 256, "schedule": "constant", "average": 50},
         ],
+        "splits": [
+            {"learning_rate": rate, "batch_size": size, "schedule": "constant", "average": average}
+            for rate, size, average in (
+                (3e-3, 256, 50),
+                (3e-3, 256, 80),
+                (5e-3, 256, 70),
+                (8e-3, 256, 80),
+                (3e-3, 128, 70),
+            )
+        ],
         "sweep": {"alpha": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)},
+        "rows": (300, 1_000, 4_000),
     },
 }
 
@@ -86,22 +100,24 @@ class Search:
         self, experiment: str, data_dir: str | None, records: list[dict[str, Any]]
     ) -> None:
         self.grid, self.records, self.backend = GRIDS[experiment], records, choose("auto")
-        data = validation_split(load(experiment, data_dir=data_dir))
-        kind = Classification if experiment == "classification" else Regression
-        self.problems: dict[float | None, Problem] = {
-            bound: kind(dataclasses.replace(data, feature_bound=bound))
-            for bound in self.grid["bounds"]
-        }
+        self.data = load(experiment, data_dir=data_dir)
+        self.kind = Classification if experiment == "classification" else Regression
+        self.problems = {bound: self.problem(bound) for bound in self.grid["bounds"]}
 
     def settings(self, **options: Any) -> Settings:
         """Settings with these, and the epochs of the experiment."""
         return Settings(self.grid["epochs"], report_every=0, **options)
 
-    def networks(self, network: str, bound: float | None, settings: Settings) -> Training:
+    def problem(self, bound: float | None, split: int = SPLIT_SEED) -> Problem:
+        """The problem on a validation split."""
+        data = validation_split(self.data, seed=split)
+        return self.kind(dataclasses.replace(data, feature_bound=bound))
+
+    def networks(self, network: str, problem: Problem, settings: Settings) -> Training:
         """The training of a kind of network, from several seeds."""
         hidden = self.grid["teacher" if network == "teacher" else "student"]
         seeds = range(self.grid["seeds"][network])
-        return networks_of(self.problems[bound], hidden, seeds, settings, backend=self.backend)
+        return networks_of(problem, hidden, seeds, settings, backend=self.backend)
 
     def keep(self, network: str, values: np.ndarray, settings: Settings, **details: Any) -> None:
         """Record and print how good networks of several seeds were."""
@@ -125,7 +141,8 @@ class Search:
     def alone(self, network: str) -> None:
         """Persons, or Teachers, of all settings."""
         for bound, options in itertools.product(self.grid["bounds"], self.grid[f"{network}s"]):
-            training = self.networks(network, bound, self.settings(**options)).run()
+            problem = self.problems[bound]
+            training = self.networks(network, problem, self.settings(**options)).run()
             values = training.history[-1].test[self.grid["measure"]]
             self.keep(network, values, training.settings, bound=bound)
 
@@ -137,20 +154,50 @@ class Search:
         """The Teacher's."""
         self.alone("teacher")
 
+    def splits(self) -> None:
+        """The Teacher's settings again, on three splits, with the bound of the best so far."""
+        bound = self.best("teacher")["bound"]
+        for options in self.grid.get("splits", ()):
+            values, settings = [], self.settings(**options)
+            for split in range(3):
+                training = self.networks("teacher", self.problem(bound, split), settings).run()
+                values.append(training.history[-1].test[self.grid["measure"]])
+            details = {"bound": bound, "splits": 3}
+            self.keep("teacher on three splits", np.concatenate(values), settings, **details)
+
+    def chosen(self) -> tuple[float | None, Settings, Training]:
+        """The bound, the Person's settings, and the best Teacher, of the first seed, trained."""
+        names = {record["network"] for record in self.records}
+        several = "teacher on three splits"
+        record = self.best(several if several in names else "teacher")
+        bound, measure = record["bound"], self.grid["measure"]
+        persons = [each for each in self.records if each["network"] == "person"]
+        own = [each for each in persons if each.get("bound") == bound]
+        settings = self.settings_of(min(own, key=lambda each: each[measure]))
+        options: dict[str, Any] = {"backend": self.backend}
+        how = self.grid["teacher"], [0], self.settings_of(record)
+        return bound, settings, networks_of(self.problems[bound], *how, **options).run()
+
+    def rows(self) -> None:
+        """How many steps Person and Student get on fewer rows."""
+        grid, (bound, settings, teacher) = self.grid, self.chosen()
+        problem, seeds = self.problems[bound], range(grid["seeds"]["student"])
+        best = self.best("student")
+        how = best["alpha"], teacher.outputs(teacher.train_inputs)[0], best.get("temperature", 1.0)
+        sizes = (teacher.network.sizes[0], *grid["student"], problem.outputs)
+        for count, power in itertools.product(grid["rows"], (0.0, 0.25, 0.5, 0.75, 1.0)):
+            part, rows = part_of(problem, count)
+            own = for_rows(settings, count, len(problem.data.x_train), power)
+            runs = pairs(seeds, how[0], how[1][rows], how[2])
+            training = Training(part, sizes, runs, own, backend=self.backend).run()
+            values = training.history[-1].test[grid["measure"]]
+            details = {"rows": count, "power": power, "epochs": own.epochs}
+            self.keep("person, fewer rows", values[len(seeds) :], own, **details)
+            self.keep("student, fewer rows", values[: len(seeds)], own, **details)
+
     def student(self) -> None:
         """The Student's α and T, with the Person's settings and the best Teacher."""
-        grid, teacher = self.grid, self.best("teacher")
-        bound = teacher["bound"]
-        persons = [record for record in self.records if record["network"] == "person"]
-        own = [record for record in persons if record.get("bound") == bound]
-        settings = self.settings_of(min(own, key=lambda record: record[grid["measure"]]))
-        trained = networks_of(  # one Teacher, of the first seed
-            self.problems[bound],
-            grid["teacher"],
-            [0],
-            self.settings_of(teacher),
-            backend=self.backend,
-        )
+        grid, (bound, settings, trained) = self.grid, self.chosen()
         results = compare(
             self.problems[bound],
             trained,
@@ -174,7 +221,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     path = Path(f"docs/results/defaults-{arguments.experiment}.json")
     before = json.loads(path.read_text()) if path.exists() else []
-    kept = [record for record in before if record["network"] not in arguments.parts]
+    kept = [record for record in before if record["network"].split()[-1] not in arguments.parts]
     search = Search(arguments.experiment, arguments.data_dir, kept)
     parts: dict[str, Callable[[], None]] = {name: getattr(search, name) for name in PARTS}
     for name in PARTS:

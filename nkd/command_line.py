@@ -17,10 +17,12 @@ from simple_parsing import field
 
 from nkd.arms import checked_controls, checked_sweep
 from nkd.backend import Backend, choose
+from nkd.conditions import COUNTS
 from nkd.data import load, names_of
 from nkd.distillation import LARGEST_TEMPERATURE, Classification, Problem, Regression, Run
 from nkd.errors import UserError
 from nkd.losses import Loss, by_name, kinds_of
+from nkd.random_streams import LARGEST_SEED
 from nkd.recipes import Recipe
 from nkd.training import SCHEDULES, Settings
 
@@ -71,8 +73,15 @@ class Flags:
     teachers: int = 1
     """Number of Teachers, a divisor of --seeds; with more than 1 the verdict is about them all."""
 
+    rows: int | None = None
+    """Training rows of Student and Person; by default all. The Teacher trains on all."""
+
+    labels: int | None = None
+    """Labels that all three know; the Student also hears what the Teacher says about all rows."""
+
     sweep: list[str] = field(default_factory=list, metavar="NAME=VALUES", nargs="*")  # noqa: RUF009
-    """Also train the Student with all these values: alpha=0.1,0.5 temperature=1,4 makes 4 arms."""
+    """Also train the Student with all these values: alpha=0.1,0.5 temperature=1,4 makes 4 arms;
+    rows=1000,5000 or labels=1000,5000 repeat the comparison with so many."""
 
     arms: str = field(default="", metavar="NAMES")
     """Also train control arms: label-smoothing,early-teacher, say; "all" takes all that apply."""
@@ -102,8 +111,11 @@ class Flags:
             raise wrong("out", "''", "name a folder")
         if values["alpha"] is not None and not 0 <= values["alpha"] <= 1:
             raise wrong("alpha", values["alpha"], "must lie in 0 … 1; it weighs the teacher")
-        if values["first_seed"] < 0:
-            raise wrong("first_seed", values["first_seed"], "must not be negative")
+        last = LARGEST_SEED - values["seeds"] + 1
+        if not 0 <= values["first_seed"] <= last:
+            raise wrong("first_seed", values["first_seed"], f"must lie in 0 … {last:,}")
+        if None not in (values["rows"], values["labels"]):
+            raise wrong("rows", values["rows"], "give it or --labels, not both")
         teachers = values["teachers"]
         if teachers < 1 or values["seeds"] % teachers:
             raise wrong("teachers", teachers, f"must divide --seeds {values['seeds']}")
@@ -156,8 +168,9 @@ def parse_sweep(
             sweep[name] = [value if name == "loss" else float(value) for value in values.split(",")]
         except ValueError:
             raise wrong("sweep", text, "give NAME=VALUE,VALUE,… with numbers") from None
+    counts = {name: sweep.pop(name) for name in COUNTS if name in sweep}
     try:
-        return checked_sweep(sweep, run, losses)
+        return {**checked_sweep(sweep, run, losses), **counts}
     except UserError as error:
         raise wrong("sweep", " ".join(texts), str(error)) from None
 
@@ -286,7 +299,14 @@ def run(runner: Runner, flags: Flags) -> None:
     )
     options: dict[str, Any] = {"memory": memory, "backend": backend}
     seeds = range(flags.first_seed, flags.first_seed + flags.seeds)
-    teacher = networks_of(problem, runner.teacher, seeds[: flags.teachers], of_teacher, **options)
+    teacher = networks_of(
+        problem,
+        runner.teacher,
+        seeds[: flags.teachers],
+        of_teacher,
+        labels=flags.labels,
+        **options,
+    )
     compare(
         problem,
         teacher,
@@ -294,6 +314,9 @@ def run(runner: Runner, flags: Flags) -> None:
         of_student,
         **student,
         seeds=seeds,
+        rows=flags.rows,
+        labels=flags.labels,
+        moved=of_teacher.jitter,
         sweep=sweep,
         controls=controls,
         **options,

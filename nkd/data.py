@@ -247,17 +247,69 @@ def from_table(
     return _with_standardised(unscaled, features[training], features[test])
 
 
-def validation_split(dataset: Dataset, fraction: float = 1 / 6) -> Dataset:
+def nested_order(y: np.ndarray) -> np.ndarray:
+    """An order of training rows of which each beginning is a fair sample, as if drawn at random.
+
+    Classes come in proportion: the j-th of the n rows of a class, counted from 0, has the place
+    j/n, so the first C rows are one of each class. Smaller samples are parts of larger ones.
+
+    Args:
+        y: Labels (N,), or targets (N, O), which are drawn without regard to their values.
+    """
+    order = random_stream(SPLIT_SEED, Purpose.FEWER_ROWS).permutation(len(y))
+    if y.ndim > 1:
+        return order
+    place = np.empty(len(y))
+    for label in np.unique(y):
+        rows = np.flatnonzero(y[order] == label)
+        place[rows] = np.arange(len(rows)) / len(rows)
+    return order[np.argsort(place, kind="stable")]
+
+
+def check_count(y: np.ndarray, count: int, what: str = "rows") -> int:
+    """A number of training rows out of those with the labels or targets y, as Python's own.
+
+    Args:
+        what: Its name for people.
+
+    Raises:
+        UserError: There are not as many, or fewer than classes; or it is no count.
+    """
+    fewest, each = (len(np.unique(y)), ", one of each class,") if y.ndim == 1 else (1, "")
+    if not float(count).is_integer() or not fewest <= count <= len(y):
+        raise UserError(
+            f"--{what} {count:.12g}: give a whole number from {fewest}{each} to {len(y):,}, all "
+            "there are"
+        )
+    return int(count)
+
+
+def fewer_rows(dataset: Dataset, count: int) -> tuple[Dataset, np.ndarray]:
+    """The data set with `count` of its training rows, and which these are, (count,).
+
+    They are the first of `nested_order`, in their old order. Features stay standardised as they
+    were, with all rows.
+
+    Raises:
+        UserError: There are not as many, or fewer than classes.
+    """
+    y = dataset.y_train
+    rows = np.sort(nested_order(y)[: check_count(y, count)])
+    return replace(dataset, x_train=dataset.x_train[rows], y_train=y[rows]), rows
+
+
+def validation_split(dataset: Dataset, fraction: float = 1 / 6, seed: int = SPLIT_SEED) -> Dataset:
     """The training rows alone, split again: tuning is done on these.
 
     Args:
         dataset: Its test rows are dropped.
         fraction: Share of the training rows that becomes the new "test" rows.
+        seed: Of the draw.
 
     Returns:
         The split data; regression features are standardised with the new training rows.
     """
-    training, validation = _random_split(len(dataset.x_train), fraction)
+    training, validation = _random_split(len(dataset.x_train), fraction, seed)
     x, y = dataset.x_train, dataset.y_train
     split = replace(
         dataset,
@@ -550,9 +602,11 @@ def _with_standardised(dataset: Dataset, train: np.ndarray, test: np.ndarray) ->
     )
 
 
-def _random_split(rows: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+def _random_split(
+    rows: int, fraction: float, seed: int = SPLIT_SEED
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the rows that stay, and of the `fraction` that is held out."""
-    order = random_stream(SPLIT_SEED, Purpose.DATA_SPLIT).permutation(rows)
+    order = random_stream(seed, Purpose.DATA_SPLIT).permutation(rows)
     held_out = round(rows * fraction)
     return order[held_out:], order[:held_out]
 

@@ -17,7 +17,8 @@ from nkd import metrics
 from nkd.backend import Array, Backend
 from nkd.data import Dataset
 from nkd.errors import UserError
-from nkd.losses import DistillationLoss, Loss, RegressionDistillationLoss, one_hot
+from nkd.losses import DistillationLoss, Loss, RegressionDistillationLoss, one_hot, softmax
+from nkd.random_streams import LARGEST_SEED
 from nkd.weighted_regression import WeightedRegressionLoss
 
 LARGEST_TEMPERATURE = 100.0
@@ -40,6 +41,8 @@ class Run:
         parameters: the loss's own numbers, by name; see `Loss.parameters`.
         learning_rate_factor: a factor on the learning rate of this run, > 0. With stochastic
             gradient descent this is the same as a factor on the loss.
+        labelled: for which of the training rows the run knows the label, (N,) booleans; None for
+            all. Where it does not, the teacher's answer takes its place in the hard loss, too.
     """
 
     seed: int
@@ -49,8 +52,11 @@ class Run:
     loss: str = "blend"
     parameters: Mapping[str, float] = field(default_factory=dict)
     learning_rate_factor: float = 1.0
+    labelled: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise UserError(f"seed {self.seed} of a run must lie in 0 … {LARGEST_SEED:,}")
         if not 0 <= self.alpha <= 1:
             raise UserError(f"alpha {self.alpha:g} of a run must lie in 0 … 1")
         if not 0 < self.temperature <= LARGEST_TEMPERATURE:
@@ -63,7 +69,7 @@ class Run:
                 f"learning_rate_factor {self.learning_rate_factor:g} of a run must be greater "
                 "than 0"
             )
-        if self.alpha > 0 and self.targets is None:
+        if (self.alpha > 0 or self.labelled is not None) and self.targets is None:
             raise UserError(
                 f"a run with alpha {self.alpha:g} needs the teacher's outputs: targets=…"
             )
@@ -72,11 +78,11 @@ class Run:
     def arm(self) -> tuple:
         """What distinguishes the run apart from its seed: every other field.
 
-        Teachers' outputs are compared by identity.
+        Arrays and functions are compared by identity.
         """
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         del values["seed"]
-        values["targets"] = id(self.targets)
+        values |= {"targets": id(self.targets), "labelled": id(self.labelled)}
         values["parameters"] = tuple(sorted(self.parameters.items()))
         return tuple(values.values())
 
@@ -119,8 +125,13 @@ class Problem(Protocol):
     losses: ClassVar[list[type[Loss]]]
     """The losses that runs can have; `nkd.losses.kinds_of` says which computes which."""
 
+    def __init__(self, data: Dataset) -> None: ...
+
     def hard_targets(self, dtype: Any) -> np.ndarray:
         """The training rows' true targets, (N, C) or (N, O)."""
+
+    def labels_from(self, outputs: np.ndarray) -> np.ndarray:
+        """What a teacher's outputs (…, ·) say in place of the true targets."""
 
     def measure(self, outputs: Array, y: Array, backend: Backend) -> dict[str, np.ndarray]:
         """The metrics of outputs (R, N, ·), each with one number per network."""
@@ -145,6 +156,10 @@ class Classification:
     def hard_targets(self, dtype: Any) -> np.ndarray:
         """The labels as rows of probabilities (N, C)."""
         return one_hot(self.data.y_train, self.outputs, dtype)
+
+    def labels_from(self, outputs: np.ndarray) -> np.ndarray:
+        """The teacher's probabilities, at T = 1."""
+        return softmax(outputs)
 
     def measure(self, outputs: Array, y: Array, backend: Backend) -> dict[str, np.ndarray]:
         """loss (NLL in nats), accuracy (in [0, 1]) and errors (a count) of logits (R, N, C)."""
@@ -176,6 +191,10 @@ class Regression:
         """The true targets (N, O)."""
         return self.data.y_train.astype(dtype)
 
+    def labels_from(self, outputs: np.ndarray) -> np.ndarray:
+        """The teacher's values."""
+        return outputs
+
     def measure(self, outputs: Array, y: Array, backend: Backend) -> dict[str, np.ndarray]:
         """loss (MSE), rmse, mae (both in the unit of the target) and r2 of outputs (R, N, O)."""
         outputs, y = outputs.astype(np.float64), y.astype(np.float64)
@@ -206,7 +225,7 @@ def arms_of(runs: Sequence[Run]) -> tuple[list[int], list[int], int]:
 def pairs(
     seeds: Iterable[int],
     alpha: float,
-    targets: np.ndarray,
+    targets: Any,
     temperature: float = 1.0,
     loss: str = "blend",
     parameters: Mapping[str, float] | None = None,
@@ -216,11 +235,11 @@ def pairs(
     Args:
         seeds: S of them.
         alpha, temperature, loss, parameters: of the Students, see `Run`.
-        targets: a teacher's outputs (N, ·), or those of K teachers (K, N, ·), of which the
-            Student of seed number i learns from i mod K.
+        targets: a teacher as in `Run.targets`, its outputs (N, ·) for example; or K of them,
+            as in (K, N, ·), of which the Student of seed number i learns from i mod K.
     """
     seeds = list(seeds)
-    teachers = [targets] if np.ndim(targets) == 2 else list(targets)
+    teachers = [targets] if callable(targets) or np.ndim(targets) == 2 else list(targets)
     own: dict[str, Any] = {"loss": loss, "parameters": parameters or {}}
     students = [
         Run(seed, alpha, temperature, teachers[number % len(teachers)], **own)

@@ -5,10 +5,12 @@ is given a folder.
 """
 
 import dataclasses
+import math
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,14 +18,16 @@ import numpy as np
 
 from nkd.arms import Arm, cells, checked_controls, checked_sweep, control, scales, train_arms
 from nkd.backend import NUMPY, Backend
+from nkd.conditions import COUNTS, Lesson, checked_counts, lessons, part_of, side_by_side
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs, pairs
 from nkd.errors import UserError
 from nkd.memory import bytes_of_training
+from nkd.report.conditions import Cell
 from nkd.report.files import Folder
-from nkd.report.results import Results
+from nkd.report.results import Contender, Results
 from nkd.report.screen import Screen
 from nkd.report.view import view_of
-from nkd.training import Settings, Training, check_fit
+from nkd.training import ASKED_ROWS, Settings, Training, answers, check_fit, for_rows, inputs_of
 
 RECORDED_PACKAGES = (
     "nkd", "numpy", "scipy", "scikit-learn", "safetensors", "matplotlib",
@@ -42,6 +46,9 @@ def compare(
     loss: str = "blend",
     parameters: Mapping[str, float] | None = None,
     seeds: Sequence[int] = range(5),
+    rows: int | None = None,
+    labels: int | None = None,
+    moved: int = 0,
     sweep: Mapping[str, Sequence[Any]] | None = None,
     controls: Sequence[str] = (),
     memory: int | None = None,
@@ -58,11 +65,18 @@ def compare(
             outputs of teachers of any kind. The Student of seed number i learns from teacher i
             mod K.
         student: hidden units of Student and Person.
-        settings: how Student and Person are trained.
+        settings: how Student and Person are trained on all rows; see `nkd.training.for_rows`.
         alpha, temperature, loss, parameters: how a Student uses its teacher, see `Run`.
         seeds: of the pairs, all different; a multiple of K.
+        rows: how many of the training rows Student and Person train on; by default all.
+        labels: how many labels there are: the Person trains on these rows, the Student on all,
+            with the teacher's answers. Such a teacher is a training on the same rows, see
+            `networks_of`.
+        moved: if not 0, pairs on images moved by up to that many pixels are trained as well, where
+            the teacher is asked about the very image that its Student sees.
         sweep: fields of `Run`, or parameters of its loss, with values to try as well: an arm for
-            each combination, see `nkd.arms.cells`.
+            each combination, see `nkd.arms.cells`. Or "rows", "labels" or both, with numbers: the
+            whole comparison for each of them.
         controls: names of control arms, see `nkd.arms.CONTROLS`, or ["all"].
         memory: bytes that a pass of training may take; by default half of what is free.
         backend: where everything is trained.
@@ -74,35 +88,25 @@ def compare(
         UserError: something does not fit together, or does not fit into memory; or a training
             diverged.
     """
-    screen, view, data = screen or Screen(quiet=True), view_of(problem), problem.data
-    seeds, half = [int(seed) for seed in seeds], len(seeds)
-    sizes = (data.x_train.shape[1], *student, problem.outputs)
-
-    # Everything is checked before the long work starts, and before earlier files are removed. The
-    # targets are not there yet, but their number is.
-    teachers = number_of(teacher, problem)
-    if not seeds or half % teachers or len(set(seeds)) < half:
-        raise UserError(f"{half} seeds for {teachers} teacher(s): give a multiple, all different")
+    screen = screen or Screen(quiet=True)
     how: dict[str, Any] = {"alpha": alpha, "temperature": temperature, "loss": loss}
     how["parameters"] = dict(parameters or {})
-    expected = pairs(seeds, targets=np.empty((teachers, 0, 0)), **how)
-    check_fit(problem, sizes, expected, settings)
-    sweep = checked_sweep(sweep or {}, expected[0], problem.losses)
-    controls = checked_controls(
-        controls,
-        classes=isinstance(problem, Classification),
-        trained=isinstance(teacher, Training),
-        optimizer=settings.optimizer,
+    known = {"rows": rows, "labels": labels}
+    # Everything is checked before the long work starts, and before earlier files are removed.
+    experiment = Experiment(
+        problem, teacher, student, settings, how, seeds, known, moved, memory, backend, screen
     )
-    memory = checked_memory(problem, sizes, expected, settings, memory, backend)
+    arms, counts, controls = experiment.checked(sweep or {}, controls)
     settled = {
         **(about or {}),
-        **configuration(problem, teacher, student, settings, seeds, backend),
+        **configuration(problem, teacher, student, settings, experiment.seeds, backend),
         "student": how,
-        "sweep": sweep,
+        **known,
+        "moved": moved,
+        "sweep": {**arms, **counts},
         "controls": controls,
     }
-
+    data = problem.data
     if data.notice:
         screen.notice(data.notice)
     where = f"; files go to {folder.path}" if folder else ""
@@ -113,61 +117,257 @@ def compare(
         f"{data.title}: {len(data.x_train):,} training rows, {len(data.x_test):,} test rows; "
         f"computing with {backend.name} on {backend.device()}{where}"
     )
-    trained: list[tuple[list[str], Training]] = []
     results: Results | None = None
-
-    def train(names: list[str], training: Training) -> None:
-        trained.append((names, training))
-        if not training.started:
-            screen.train(names, training, view)
-
-    def keep() -> None:
-        """Write what there is, where not everything could be done."""
-        if folder:
-            folder.write_metrics(trained)
-            if results is not None:
-                write_report(folder, results, settled)
-
     try:
-        if isinstance(teacher, Training):
-            train(["teacher"] * teachers, teacher)
-            if folder:
-                folder.write_weights("teacher", teacher, 0)
-            targets = teacher.outputs(teacher.train_inputs)
-        else:
-            targets = teacher.train
-        runs = pairs(seeds, targets=targets, **how)
-        pair = Training(problem, sizes, runs, settings, backend=backend)
-        train(["student"] * half + ["person"] * half, pair)
+        experiment.teach()
+        if folder and isinstance(teacher, Training):
+            folder.write_weights("teacher", teacher, 0)
+        results = experiment.pairs()
         if folder:
-            folder.write_weights("student", pair, 0)
-            folder.write_weights("person", pair, half)
-            folder.write_metrics(trained)
-        results = Results(problem, view, teacher, pair)
+            for name in ("student", "person"):
+                contender = results.networks[name]
+                assert contender.training is not None  # only a teacher can have none
+                folder.write_weights(name, contender.training, contender.members.start)
+            folder.write_metrics(experiment.trained)
         screen.print(results.table())
         screen.print(results.sentence(), style="bold")
-        arms = list(further_arms(problem, teacher, pair, sweep, controls, backend))
-        if arms:
-            options: dict[str, Any] = {"memory": memory, "backend": backend}
-            options["train"] = screen.train_quietly
-            finals = train_arms(problem, sizes, arms, settings, **options)
-            screen.print(results.compare_arms(arms, finals).table())
+        if moved:
+            screen.print(results.compare_moved(moved, experiment.on_moved_images()).table())
+        for what, numbers in counts.items():
+            cells = [experiment.cell(what, number) for number in numbers]
+            screen.print(results.compare_counts(what, cells).table())
+        further = experiment.arms(arms, controls)
+        if further:
+            lesson = experiment.plain["student"]
+            finals = experiment.train_arms(further, lesson, f"{len(further)} arms")
+            screen.print(results.compare_arms(further, finals).table())
         if folder:
             write_report(folder, results, settled)
             screen.print(f"\nAll of it, to read in a browser: {folder.path / 'report.html'}")
-    except UserError:
-        keep()
-        raise
-    except KeyboardInterrupt:
-        keep()
+    except (UserError, KeyboardInterrupt) as stop:
         if not folder:
+            raise
+        folder.write_metrics(experiment.trained)
+        if results is not None:
+            write_report(folder, results, settled)
+        if isinstance(stop, UserError):
             raise
         raise KeyboardInterrupt(f"kept in {folder.path}: {', '.join(folder.kept())}") from None
     return results
 
 
-def number_of(teacher: Training | TeacherOutputs, problem: Problem) -> int:
+class Experiment:
+    """What `compare` does, part by part. Arguments as there.
+
+    Args:
+        how: how a Student uses its teacher, see `nkd.distillation.pairs`.
+        known: "rows" and "labels", each a number or None.
+
+    Attributes:
+        given: the problem, without a title of its own.
+        trained: the trainings so far, with the names of their runs.
+        targets: what the teachers say about all training rows (K, N, ·), after `teach`.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        teacher: Training | TeacherOutputs,
+        student: Sequence[int],
+        settings: Settings,
+        how: Mapping[str, Any],
+        seeds: Sequence[int],
+        known: Mapping[str, int | None],
+        moved: int,
+        memory: int | None,
+        backend: Backend,
+        screen: Screen,
+    ) -> None:
+        self.given, self.teacher, self.student, self.settings = problem, teacher, student, settings
+        self.how, self.moved, self.backend, self.screen = how, moved, backend, screen
+        self.known = {what: number for what, number in known.items() if number is not None}
+        self.seeds, self.view = [int(seed) for seed in seeds], view_of(problem)
+        self.sizes = (problem.data.x_train.shape[1], *student, problem.outputs)
+        self.trained: list[tuple[list[str], Training]] = []
+        if len(self.known) > 1:
+            raise UserError("rows and labels: give one of them")
+        checked_counts(problem, {what: [number] for what, number in self.known.items()})
+        self.teachers = number_of(teacher, problem, self.known.get("labels"))
+        half, different = len(self.seeds), len(set(self.seeds))
+        if not half or half % self.teachers or different < half:
+            raise UserError(
+                f"{half} seeds for {self.teachers} teacher(s): give a multiple, all different"
+            )
+        # The targets are not there yet, but their number is.
+        self.expected = pairs(self.seeds, targets=np.empty((self.teachers, 0, 0)), **how)
+        check_fit(problem, self.sizes, self.expected, settings)
+        self.memory = checked_memory(problem, self.sizes, self.expected, settings, memory, backend)
+        if moved:
+            if not isinstance(teacher, Training):
+                raise UserError("moved=… needs a teacher that can be asked, not its outputs alone")
+            one = [dataclasses.replace(self.expected[0], targets=np.empty((0, 0, 0)))]
+            jitter = dataclasses.replace(settings, jitter=moved)
+            check_fit(problem, self.sizes, one, jitter)
+            checked_memory(problem, self.sizes, one, jitter, memory, backend)
+        self.problem = problem
+        if self.known:
+            (text,) = (COUNTS[what].format(number) for what, number in self.known.items())
+            title = f"{problem.data.title}, {text}"
+            self.problem = type(problem)(dataclasses.replace(problem.data, title=title))
+
+    def checked(
+        self, sweep: Mapping[str, Sequence[Any]], controls: Sequence[str]
+    ) -> tuple[dict[str, list[Any]], dict[str, list[int]], list[str]]:
+        """What is swept besides rows and labels, these, and the control arms.
+
+        Raises:
+            UserError: something of it is not possible.
+        """
+        problem, teacher = self.given, self.teacher
+        counts = checked_counts(problem, sweep)
+        if counts and self.known:
+            raise UserError("rows and labels can be given, or swept, but not both")
+        if "labels" in counts and not isinstance(teacher, Training):
+            raise UserError("labels cannot be swept with a teacher that was trained elsewhere")
+        others = {name: values for name, values in sweep.items() if name not in counts}
+        arms = checked_sweep(others, self.expected[0], problem.losses)
+        names = checked_controls(
+            controls,
+            classes=isinstance(problem, Classification),
+            trained=isinstance(teacher, Training),
+            optimizer=self.settings.optimizer,
+        )
+        if names and "labels" in self.known:
+            raise UserError("control arms need the labels of all rows, not of some")
+        return arms, counts, names
+
+    def train(self, names: list[str], training: Training) -> Training:
+        """Train, unless it is trained already, and show and keep it."""
+        self.trained.append((names, training))
+        if not training.started:
+            self.screen.train(names, training, self.view)
+        return training
+
+    def teach(self) -> None:
+        """Train the teachers, if they are to be trained, and hear what they say."""
+        if isinstance(self.teacher, Training):
+            self.train(["teacher"] * self.teachers, self.teacher)
+            data, of = self.given.data, self.teacher
+            table = inputs_of(data, data.x_train, dtype=of.dtype, backend=of.backend)
+            self.targets = of.outputs(table)
+        else:
+            self.targets = self.teacher.train
+
+    def lessons(self, targets: np.ndarray, settings: Settings) -> dict[str, Lesson]:
+        """What Students and Persons learn, from teachers that say this."""
+        both = lessons(self.problem, settings, self.seeds, targets, self.how, **self.known)
+        return dict(zip(("student", "person"), both, strict=True))
+
+    def pairs(self) -> Results:
+        """Train Students and Persons, and compare them."""
+        self.plain, half = self.lessons(self.targets, self.settings), len(self.seeds)
+        contenders: dict[str, Contender] = {}
+        for group in side_by_side(self.plain):
+            first, runs = group[0][1], [run for _, lesson in group for run in lesson.runs]
+            training = Training(
+                first.problem, self.sizes, runs, first.settings, backend=self.backend
+            )
+            self.train([name for name, _ in group for _ in range(half)], training)
+            parts = [slice(n * half, (n + 1) * half) for n in range(len(group))]
+            for (name, _), one in zip(group, Contender.of(training, *parts), strict=True):
+                contenders[name] = one
+        return Results(self.problem, self.view, self.teacher, **contenders)
+
+    def finals(self, lessons: Mapping[str, Lesson], what: str) -> dict[str, np.ndarray]:
+        """Train by lessons, and return the decisive measure of each, (seeds,).
+
+        Args:
+            what: the lessons are for, to be shown.
+        """
+        finals: dict[str, np.ndarray] = {}
+        for group in side_by_side(lessons):
+            arms, first = [Arm(name, lesson.runs) for name, lesson in group], group[0][1]
+            whose = " and ".join(f"{name}s" for name, _ in group)
+            trained = self.train_arms(arms, first, f"{what}, {whose}")[self.view.decisive.name]
+            finals |= zip([name for name, _ in group], trained, strict=True)
+        return finals
+
+    def train_arms(self, arms: Sequence[Arm], lesson: Lesson, what: str) -> dict[str, Any]:
+        """Train arms on a lesson's rows with its settings; return their test metrics."""
+        options: dict[str, Any] = {"memory": self.memory, "backend": self.backend}
+        options["train"] = partial(self.screen.train_quietly, what=what)
+        return train_arms(lesson.problem, self.sizes, arms, lesson.settings, **options)
+
+    def on_moved_images(self) -> dict[str, np.ndarray]:
+        """Train pairs on moved images; return the decisive measure of each, (seeds,)."""
+        teacher, data, p = self.teacher, self.given.data, self.moved
+        assert isinstance(teacher, Training)  # checked in the beginning
+        images = inputs_of(data, data.x_train, p, dtype=teacher.dtype, backend=teacher.backend)
+        questions = self.teachers * math.ceil(images.views * len(images) / ASKED_ROWS)
+        with self.screen.progress("the teacher about moved images", questions) as track:
+            said = np.stack(
+                [
+                    answers(teacher.asked(number), images, self.given.outputs, track)
+                    for number in range(self.teachers)
+                ]
+            )
+        settings = dataclasses.replace(self.settings, jitter=p)
+        return self.finals(self.lessons(said, settings), "on moved images")
+
+    def cell(self, what: str, number: int) -> Cell:
+        """The comparison with so many rows or labels."""
+        teacher = self.teacher
+        if what == "labels":
+            assert isinstance(teacher, Training)  # checked in the beginning
+            hidden, seeds = teacher.network.sizes[1:-1], [run.seed for run in teacher.runs]
+            options: dict[str, Any] = {"memory": self.memory, "backend": teacher.backend}
+            options["labels"] = number
+            teacher = networks_of(self.given, hidden, seeds, teacher.settings, **options)
+            self.screen.train_quietly(teacher, f"{number:,} labels, teacher")
+        same = self.student, self.settings, self.how, self.seeds, {what: number}, self.moved
+        one = Experiment(self.given, teacher, *same, self.memory, self.backend, self.screen)
+        one.teach()
+        named = one.lessons(one.targets, self.settings)
+        if what == "labels" and self.moved:
+            images = dataclasses.replace(named["person"].settings, jitter=self.moved)
+            named["person on moved images"] = dataclasses.replace(named["person"], settings=images)
+        finals = one.finals(named, f"{number:,} {what}")
+        if isinstance(teacher, Training) and what == "labels":
+            finals["teacher"] = teacher.history[-1].test[self.view.decisive.name]
+        return Cell(number, finals)
+
+    def arms(self, sweep: Mapping[str, Sequence[Any]], controls: Sequence[str]) -> list[Arm]:
+        """The cells of a sweep and the control arms."""
+        lesson, rows = self.plain["student"], self.plain["student"].rows
+
+        def imitated(epochs: int) -> np.ndarray:
+            """What the teachers say after that many epochs."""
+            assert isinstance(self.teacher, Training)  # `checked_controls` ensures it
+            old = self.teacher
+            young = dataclasses.replace(old.settings, epochs=max(epochs, 1))
+            training = Training(
+                old.problem, old.network.sizes, old.runs, young, backend=self.backend
+            )
+            if epochs:
+                training.run()
+            said = training.outputs(training.train_inputs)
+            return said if rows is None else said[:, rows]
+
+        def factors() -> list[float]:
+            return scales(lesson.problem, self.sizes, lesson.runs, lesson.settings, self.backend)
+
+        found = cells(sweep, lesson.runs) if sweep else []
+        y = lesson.problem.data.y_train
+        return found + [control(name, lesson.runs, y, imitated, factors) for name in controls]
+
+
+def number_of(
+    teacher: Training | TeacherOutputs, problem: Problem, labels: int | None = None
+) -> int:
     """How many teachers there are.
+
+    Args:
+        labels: how many of the training rows a teacher that is trained here knows; None for all.
 
     Raises:
         UserError: their outputs do not fit the rows of the problem.
@@ -175,13 +375,15 @@ def number_of(teacher: Training | TeacherOutputs, problem: Problem) -> int:
     data = problem.data
     if isinstance(teacher, Training):
         rows, outputs = len(teacher.train_inputs), teacher.network.sizes[-1]
+        known = len(data.x_train) if labels is None else labels
         if type(teacher.problem) is not type(problem) or (rows, outputs) != (
-            len(data.x_train),
+            known,
             problem.outputs,
         ):
             raise UserError(
                 f"the teacher was made for {rows:,} rows with {outputs} outputs; {data.title} has "
-                f"{len(data.x_train):,} training rows with {problem.outputs}"
+                f"{known:,} training rows with {problem.outputs}"
+                + (" for it, those with a label" if labels is not None else "")
             )
         if 0 < len(teacher.history) < teacher.settings.epochs:
             raise UserError("the teacher was not trained to its end: make a new Training")
@@ -208,6 +410,7 @@ def networks_of(
     seeds: Sequence[int],
     settings: Settings,
     *,
+    labels: int | None = None,
     memory: int | None = None,
     backend: Backend = NUMPY,
 ) -> Training:
@@ -215,11 +418,17 @@ def networks_of(
 
     Args:
         hidden: their hidden units.
+        settings: how they are trained on all rows; see `nkd.training.for_rows`.
+        labels: how many labels they know; by default all.
         memory: bytes that it may take; by default half of what is free.
 
     Raises:
         UserError: it needs more memory.
     """
+    if labels is not None:
+        checked_counts(problem, {"labels": [labels]})
+        settings = for_rows(settings, labels, len(problem.data.x_train))
+        problem, _ = part_of(problem, labels)
     sizes = (problem.data.x_train.shape[1], *hidden, problem.outputs)
     runs = [Run(seed) for seed in seeds]
     checked_memory(problem, sizes, runs, settings, memory, backend)
@@ -250,35 +459,6 @@ def checked_memory(
     return memory
 
 
-def further_arms(
-    problem: Problem,
-    teacher: Training | TeacherOutputs,
-    pair: Training,
-    sweep: Mapping[str, Sequence[Any]],
-    controls: Sequence[str],
-    backend: Backend,
-) -> Iterator[Arm]:
-    """The cells of the sweep and the control arms."""
-    students = pair.runs[: len(pair.runs) // 2]
-
-    def imitated(epochs: int) -> np.ndarray:
-        """The teachers' outputs after that many epochs."""
-        assert isinstance(teacher, Training)  # `checked_controls` ensures it
-        young = dataclasses.replace(teacher.settings, epochs=max(epochs, 1))
-        training = Training(problem, teacher.network.sizes, teacher.runs, young, backend=backend)
-        if epochs:
-            training.run()
-        return training.outputs(training.train_inputs)
-
-    def factors() -> list[float]:
-        return scales(problem, pair.network.sizes, students, pair.settings, backend)
-
-    if sweep:
-        yield from cells(sweep, students)
-    for name in controls:
-        yield control(name, students, problem.data.y_train, imitated, factors)
-
-
 def write_report(folder: Folder, results: Results, settled: Mapping[str, Any]) -> None:
     """Write all files that show results."""
     from nkd.report.figure import report_png  # they import Matplotlib
@@ -289,6 +469,8 @@ def write_report(folder: Folder, results: Results, settled: Mapping[str, Any]) -
         folder.write("arms.csv", comparison.csv().encode())
         if comparison.axes():
             folder.write("map.png", comparison.map_png())
+    for what, counts in results.counts.items():
+        folder.write(f"{what}.png", counts.png())
     named = {"experiment": settled["experiment"]} if "experiment" in settled else {}
     folder.write_json("results.json", named | results.record())
     folder.write("report.png", report_png(results))

@@ -38,13 +38,15 @@ def bytes_of_training(
         layers                R·V·ΣO numbers h, as many bytes of masks; R·V·ΣI numbers dx, from
                               the second layer on
         a batch, its loss     S·B·I inputs, gathered and as stored; R·B·(2·t + u) numbers
-        targets               arms·N·t numbers
+        targets               arms·N·t numbers; with p pixels of jitter, (2·p + 1)² times as many
+                              for an arm whose teacher is asked
+        moved images          N images with a border of p pixels, as stored
         and the larger of     24·S·N bytes: an epoch's orders, while the next are drawn
                               3·R·max(N, M)·C numbers and 8·S·N bytes: while metrics are computed
         inputs                V·I numbers, when outputs are measured
 
     Not counted is what does not grow with these: some kilobytes of objects, and on a GPU the
-    context and the libraries, which take about half a gigabyte. Nor are dropout and jitter.
+    context and the libraries, which take about half a gigabyte. Nor are masks of dropout.
 
     Args:
         problem, sizes, runs, settings: as `Training` takes them.
@@ -54,7 +56,7 @@ def bytes_of_training(
     Returns:
         Bytes. On NumPy, trainings of some megabytes took 95 to 101 % of it (tests/test_memory.py).
     """
-    arms, _, sharing = arms_of(runs)
+    first, _, sharing = arms_of(runs)
     kinds = kinds_of(problem.losses, runs)
     x_train, classes = problem.data.x_train, problem.data.y_train.ndim == 1
     rows, test_rows, batch_size = len(x_train), len(problem.data.x_test), settings.batch_size
@@ -73,11 +75,19 @@ def bytes_of_training(
     loss = B * number * sum(C + sum(kind.work_columns(C)) for kind in kinds)
     if len(set(kinds)) > 1:  # `SeveralLosses` has a gradient of its own
         loss += R * B * C * number
-    targets = len(arms) * N * t * number
+    views = (2 * settings.jitter + 1) ** 2
+    asked = [
+        callable(run.targets) or np.ndim(run.targets) == 3 for run in map(runs.__getitem__, first)
+    ]
+    targets = sum(views if each else 1 for each in asked) * N * t * number
     data = 0
+    if settings.jitter and problem.data.image_shape is not None:
+        data += (
+            N * stored * math.prod(size + 2 * settings.jitter for size in problem.data.image_shape)
+        )
     bounded = problem.data.feature_bound is not None  # in a copy
     if device or bounded or stored != stored_itemsize:
-        data = (N + test_rows) * (I * stored + (index if classes else C * number))
+        data += (N + test_rows) * (I * stored + (index if classes else C * number))
 
     if settings.average:
         networks += 2 * R * P * number

@@ -9,6 +9,9 @@ from enum import IntEnum, unique
 
 import numpy as np
 
+LARGEST_SEED = 2**32 - 1
+"""What a seed may be at most."""
+
 
 @unique
 class Purpose(IntEnum):
@@ -19,10 +22,11 @@ class Purpose(IntEnum):
     DATA_SPLIT = 2
     DROPOUT = 3
     JITTER = 4
+    FEWER_ROWS = 5
     SHUFFLED_TEACHER = 10
     PERMUTED_TEACHER = 11
 
 
 def random_stream(seed: int, purpose: Purpose) -> np.random.Generator:
-    """The generator for one seed (an integer ≥ 0) and one purpose."""
+    """The generator for one seed (an integer from 0 to `LARGEST_SEED`) and one purpose."""
     return np.random.default_rng(np.random.SeedSequence((seed, purpose)))

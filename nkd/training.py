@@ -4,13 +4,14 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from nkd import metrics
 from nkd.backend import NUMPY, Array, Backend
+from nkd.data import Dataset
 from nkd.distillation import Problem, Run, arms_of
 from nkd.errors import UserError
 from nkd.layers import Dense
@@ -29,11 +30,13 @@ class Settings:
         batch_size: rows per step.
         learning_rate: of the first step.
         schedule: "constant", or "cosine" (down to 0).
-        report_every: epochs between two measurements on the training rows; 0 is never.
+        report_every: epochs between two measurements on the training rows; with 0 there are none,
+            and the test rows are measured after the last epoch alone.
         optimizer: "adam", or "sgd".
         dropout: the rates of the inputs and of each hidden layer; () for none.
         largest_norm: upper bound on the norm of each unit's incoming weights; None for none.
-        jitter: largest shift of an image in each direction, in pixels, drawn anew at each use.
+        jitter: largest shift of an image in each direction, in pixels, drawn anew at each use;
+            see `MovedImages`.
         average: the networks end with the mean of their weights after each of the last so many
             epochs, see `WeightAverage`; 0 for none.
     """
@@ -67,14 +70,42 @@ class Settings:
             raise UserError(f"average {self.average} must lie in 0 … {self.epochs}, the epochs")
 
 
+STEPS_POWER = 0.5
+"""How the number of steps grows with that of the rows: see `for_rows`, and docs/defaults.md."""
+
+
+def for_rows(settings: Settings, rows: int, of: int, power: float = STEPS_POWER) -> Settings:
+    """The settings for a part of the training rows that they were made for: with more epochs.
+
+    The steps of training shrink like the power ½ of the number of rows, and the epochs grow
+    accordingly: a hundredth of the rows gets a tenth of the steps, which is ten times the epochs.
+    As many epochs would be too few steps, and as many steps would mostly repeat the rows. A mean
+    of weights keeps its share of the epochs, and so do reports.
+
+    Args:
+        rows: how many rows there are.
+        of: how many the settings were made for.
+        power: of the number of rows.
+    """
+    steps = settings.epochs * math.ceil(of / settings.batch_size) * (rows / of) ** power
+    epochs = max(1, round(steps / math.ceil(rows / settings.batch_size)))
+    share = epochs / settings.epochs
+    return replace(
+        settings,
+        epochs=epochs,
+        average=round(settings.average * share),
+        report_every=settings.report_every and max(1, round(settings.report_every * share)),
+    )
+
+
 @dataclass(frozen=True)
 class Epoch:
     """What was measured after an epoch: arrays (R,) with one number per run.
 
-    `objective` is the mean of the training loss over the rows, in the epoch's steps; `test` is
-    measured after every epoch, `train` (on all training rows) after reported ones, otherwise
-    None. `split` is measured along with `train`, for classes with a teacher: see
-    `Training.gradient_split`.
+    `objective` is the mean of the training loss over the rows, in the epoch's steps. `test` is
+    measured after every epoch, `train` (on all training rows) after reported ones, otherwise None;
+    if there are no reports, `test` is {} until the last epoch. `split` is measured along with
+    `train`, for classes with a teacher: see `Training.gradient_split`.
     """
 
     number: int
@@ -231,9 +262,21 @@ def check_fit(
             f"from {ends[0]} inputs to {ends[1]} outputs, as the data have"
         )
     kinds_of(problem.losses, runs)
+    rows = (len(problem.data.x_train),)
+    for run in runs:
+        if run.labelled is not None and np.shape(run.labelled) != rows:
+            raise UserError(f"labelled of a run has {np.shape(run.labelled)}, not {rows} booleans")
     if settings.jitter and problem.data.image_shape is None:
         raise UserError(f"jitter {settings.jitter} moves images; {problem.data.title} has none")
     check_rates(settings.dropout, sizes)
+
+
+def inputs_of(data: Dataset, x: np.ndarray, jitter: int = 0, **options: Any) -> Table:
+    """Rows x of a data set as networks see them. `options`: dtype and backend."""
+    if jitter:
+        assert data.image_shape is not None  # `check_fit` sees to it
+        return MovedImages(x, data.image_shape, jitter, scale=data.input_scale, **options)
+    return Table(data.bounded(x), scale=data.input_scale, **options)
 
 
 def answers(
@@ -329,14 +372,8 @@ class Training:
 
         data = problem.data
         options: dict[str, Any] = {"dtype": self.dtype, "backend": backend}
-        options["scale"] = data.input_scale
-        self.test_inputs = Table(data.bounded(data.x_test), **options)
-        if settings.jitter:
-            assert data.image_shape is not None  # `check_fit` sees to it
-            images = data.x_train, data.image_shape, settings.jitter
-            self.train_inputs: Table = MovedImages(*images, **options)
-        else:
-            self.train_inputs = Table(data.bounded(data.x_train), **options)
+        self.test_inputs = inputs_of(data, data.x_test, **options)
+        self.train_inputs = inputs_of(data, data.x_train, settings.jitter, **options)
         self.y_train, self.y_test = backend.asarray(data.y_train), backend.asarray(data.y_test)
         self.answers: dict[int, np.ndarray] = {}
         targets, versions, constants = self.targets_of([(self.runs[r], kinds[r]) for r in first])
@@ -375,6 +412,9 @@ class Training:
             labels, teacher = np.tile(y, (views[number], 1)), said[number]
             if teacher is not None:
                 teacher = teacher.reshape(labels.shape)
+            if teacher is not None and arm.labelled is not None:
+                known = np.tile(arm.labelled, views[number])[:, None]
+                labels = np.where(known, labels, self.problem.labels_from(teacher))
             t, constant = kind.of([arm], dtype=self.dtype).target(labels, teacher)
             first, length = versions[number]
             targets[first : first + length, : t.shape[-1]] = t
@@ -383,7 +423,7 @@ class Training:
 
     def said(self, run: Run) -> np.ndarray | None:
         """What a run's teacher says about the training rows (N, ·), or their views (V, N, ·)."""
-        if run.alpha == 0:
+        if run.alpha == 0 and run.labelled is None:
             return None
         outputs = self.problem.outputs
         if callable(run.targets):
@@ -441,12 +481,15 @@ class Training:
                 if self.average is not None and number > settings.epochs - settings.average:
                     self.average.take()
                 self.seconds += time.perf_counter() - start
-                test = self.measure(self.test_inputs, self.y_test)
+                last = number == settings.epochs
                 reported = settings.report_every > 0 and (
-                    number % settings.report_every == 0 or number == settings.epochs
+                    last or number % settings.report_every == 0
                 )
+                measured = last or settings.report_every > 0
+                test = self.measure(self.test_inputs, self.y_test) if measured else {}
                 train = self.measure(self.train_inputs, self.y_train) if reported else None
-            finite = np.isfinite(objective + test["loss"] + (train["loss"] if train else 0))
+            losses = [each["loss"] for each in (test, train) if each]
+            finite = np.isfinite(sum(losses, objective))
             if not finite.all():
                 seed = self.runs[finite.argmin()].seed
                 raise UserError(

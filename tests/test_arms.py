@@ -171,7 +171,7 @@ def test_a_sweep_and_arms_as_a_user_runs_them(tmp_path):
     assert process.returncode == 0, process.stderr
     assert "9 arms against the Person" in process.stdout
     assert "2 teachers with 2 pair(s) each" in process.stdout
-    assert process.stdout.count("more networks trained side by side") > 1  # passes
+    assert process.stdout.count("networks, side by side, trained in") > 1  # passes
     results = json.loads((tmp_path / "results.json").read_text())
     records = {record["arm"]: record for record in results["arms"]}
     assert len(records) == 9
@@ -199,6 +199,13 @@ def test_a_sweep_and_arms_as_a_user_runs_them(tmp_path):
         (CLASSIFICATION, ["--sweep", "alpha=0.1,2"], "alpha 2 of a run"),
         (CLASSIFICATION, ["--sweep", "alpha=0.1,0.1"], "each once"),
         (CLASSIFICATION, ["--arms", "nobody"], "--arms nobody"),
+        (CLASSIFICATION, ["--dataset", "digits", "--rows", "5"], "--rows 5: "),
+        (CLASSIFICATION, ["--dataset", "digits", "--labels", "2000"], "--labels 2000: "),
+        (CLASSIFICATION, ["--rows", "50", "--labels", "50"], "--rows 50: "),
+        (CLASSIFICATION, ["--dataset", "digits", "--sweep", "rows=50,nan"], "--rows nan: "),
+        (CLASSIFICATION, ["--sweep", "rows=many"], "--sweep rows=many"),
+        (CLASSIFICATION, ["--first-seed", "9" * 40], "--first-seed 999"),
+        (REGRESSION, ["--dataset", "friedman", "--labels", "0"], "--labels 0: "),
         (CLASSIFICATION, ["--arms", "scaled-person"], "--optimizer sgd"),
         (REGRESSION, ["--arms", "label-smoothing"], "--arms label-smoothing"),
         (REGRESSION, ["--sweep", "temperature=1"], "--sweep temperature=1"),

@@ -61,6 +61,7 @@ def diabetes():
     return Regression(from_table("diabetes", "Diabetes", table.data, table.target / 100))
 
 
+BY_NUMBER = "rows.png", "labels.png"
 PROBLEMS = {"classes": wine, "numbers": diabetes}
 
 
@@ -70,7 +71,7 @@ def test_a_forest_teaches_a_table_of_ones_own_and_everything_is_reported(tmp_pat
     options = {"seeds": range(3), "sweep": {"alpha": [0.2, 0.8]}, "controls": ["all"]}
     options |= {"screen": Screen(), "folder": Folder(tmp_path)}
     results = compare(problem, forest(problem), (8,), SETTINGS, **options)
-    assert set(os.listdir(tmp_path)) == set(FILES) - {"teacher.safetensors"}
+    assert set(os.listdir(tmp_path)) == set(FILES) - {"teacher.safetensors", *BY_NUMBER}
     record = json.loads((tmp_path / "results.json").read_text())
     name = results.view.decisive.name
     assert record["teacher"]["test"][name]["mean"] == results.final("teacher")[name].mean()
@@ -115,7 +116,7 @@ def test_a_teacher_is_trained_if_it_was_not_and_taken_as_it_is_if_it_was():
                 np.testing.assert_array_equal(other.final(name)[measure], values)
     assert given.difference == first.difference
     assert given.teachers == 2
-    own = [run.targets for run in given.pair.runs[:4]]
+    own = [run.targets for run in given.networks["student"].runs]
     assert all(np.array_equal(each, said.train[n % 2]) for n, each in enumerate(own))
 
 
@@ -194,7 +195,7 @@ def test_verdicts_count_teachers_and_each_student_is_held_against_its_own(tmp_pa
     assert settled["settings"]["student"]["epochs"] == 4
     assert settled["sweep"] == {"alpha": [0.2, 0.9]}
     split = json.loads((tmp_path / "results.json").read_text())["student"]["gradient_split"]
-    label, others = results.pair.gradient_split()
+    label, others = results.networks["student"].training.gradient_split()
     assert split[-1]["label"] == label[:4].tolist()
     assert split[-1]["others"] == others[:4].tolist()
 
@@ -231,7 +232,7 @@ def test_the_person_is_the_student_with_alpha_0_and_the_same_loss(decoupled):
     options = {"loss": "decoupled", "parameters": {"beta": 3.0}, "alpha": 0.0}
     results = compare(problem, forest(problem), (8,), SETTINGS, **options)
     assert results.difference.mean == results.difference.deviation == 0
-    assert all(run.loss == "decoupled" for run in results.pair.runs)
+    assert all(run.loss == "decoupled" for run in results.networks["student"].training.runs)
 
 
 def test_constant_test_targets_have_no_r_squared_and_a_report_all_the_same(tmp_path):

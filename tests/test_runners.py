@@ -88,7 +88,8 @@ def test_classification_reports_every_fifth_epoch_and_the_last(classification):
 
 def test_all_files_are_there_and_nothing_else(finished):
     _, out = finished
-    assert set(os.listdir(out)) == set(FILES) - {"arms.csv", "map.png"}  # those need arms
+    swept = {"arms.csv", "map.png", "rows.png", "labels.png"}
+    assert set(os.listdir(out)) == set(FILES) - swept
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
 
 

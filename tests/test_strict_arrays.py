@@ -9,8 +9,7 @@ import inspect
 import operator
 import re
 import sys
-from types import ModuleType
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import ClassVar
 
 import numpy as np

@@ -1,5 +1,6 @@
 """What is true of distillation in general, each statement on random problems."""
 
+import itertools
 import math
 
 import numpy as np
@@ -437,6 +438,43 @@ def test_a_better_target_can_make_a_worse_student():
     student = [risk(H_S @ blended(alpha, H_T), f, 0.25) for alpha in (0, 0.5)]
     assert [round(each, 3) for each in target] == [0.25, 0.092]
     assert [round(each, 4) for each in student] == [0.0088, 0.0317]
+
+
+def test_a_bayes_teacher_cuts_the_variance_of_the_risk_and_not_its_mean():
+    """Exactly, over all samples of two rows from three inputs with two classes."""
+    chance, p = np.array([0.2, 0.3, 0.5]), np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
+    losses = np.array([[0.3, 2.0], [0.7, 0.6], [1.5, 0.1]])
+    cases = [(x, y) for x in range(3) for y in range(2)]
+    drawn = [
+        (
+            math.prod(chance[x] * p[x, y] for x, y in sample),
+            np.mean([losses[x, y] for x, y in sample]),
+            np.mean([p[x] @ losses[x] for x, y in sample]),
+        )
+        for sample in itertools.product(cases, repeat=2)
+    ]
+    weight, labels, teacher = np.array(drawn).T
+    means = [weight @ estimate for estimate in (labels, teacher)]
+    np.testing.assert_allclose(means, chance @ (p * losses).sum(axis=1), rtol=1e-12)
+    variances = [weight @ (estimate - means[0]) ** 2 for estimate in (labels, teacher)]
+    within = (p * losses**2).sum(axis=1) - (p * losses).sum(axis=1) ** 2
+    assert variances[0] - variances[1] == pytest.approx(chance @ within / 2, rel=1e-12)
+    assert variances[1] < variances[0]
+
+
+@given(st.integers(2, 8), st.integers(1, 6), st.integers(0, 10**6))
+def test_the_divergence_of_scattered_students_is_bias_plus_variance(C, students, seed):
+    generator = np.random.default_rng(seed)
+    z, zeta = generator.normal(0, 3, (students, 1, C)), generator.normal(0, 3, (1, 1, C))
+    mean = log_softmax(z).mean(axis=0, keepdims=True)  # its softmax is the geometric mean
+
+    def divergence(of, to):
+        """Mean over the students of KL(softmax(of) ‖ softmax(to))."""
+        of = np.broadcast_to(of, to.shape)
+        return kl_divergence(to, of)[0].mean()
+
+    bias, variance = divergence(zeta, mean), divergence(mean, z)
+    assert divergence(zeta, z) == pytest.approx(bias + variance, rel=1e-9, abs=1e-12)
 
 
 def test_how_well_t_squared_keeps_the_balance():

@@ -25,6 +25,8 @@ FILES = (
     "report.html",
     "arms.csv",
     "map.png",
+    "rows.png",
+    "labels.png",
 )
 
 

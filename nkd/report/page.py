@@ -18,6 +18,7 @@ from nkd import metrics
 from nkd.distillation import Classification
 from nkd.report import figure as panels
 from nkd.report.comparison import Comparison
+from nkd.report.conditions import ByNumber, Moved
 from nkd.report.results import Results, more_pairs
 from nkd.report.view import Measure
 
@@ -46,6 +47,9 @@ def report_html(
         parts += [confusion_section(results), disagreement_section(results)]
     else:
         parts.append(prediction_section(results))
+    if results.moved is not None:
+        parts.insert(1, moved_section(results.moved))
+    parts += [count_section(each) for each in results.counts.values()]
     if results.comparison is not None:
         parts.append(comparison_section(results.comparison))
     parts.append(repeat_section(configuration))
@@ -188,6 +192,24 @@ def table_section(results: Results) -> Section:
     )
 
 
+def moved_section(moved: Moved) -> Section:
+    """Person and Student, each with and without moved images."""
+    return "Could the small network have done it alone?", (
+        f"<p>The Teacher was trained on moved images, and a small network could be, too. Here are "
+        f"both small networks with and without them.</p>\n{table(moved.head(), moved.rows())}\n"
+        f"<p class='soft'>{escape(moved.caption())}</p>"
+    )
+
+
+def count_section(counts: ByNumber) -> Section:
+    """Student and Person by number of rows or labels."""
+    drawn = picture((9.5, 4.0), counts.draw, counts.alternative())
+    return f"By number of {counts.what}", (
+        f"{drawn}\n{table(counts.head(), counts.rows())}\n"
+        f"<p class='soft'>{escape(counts.caption())}</p>"
+    )
+
+
 def curves_section(results: Results) -> Section:
     """Learning curves with bands over the seeds."""
     pictures = []
@@ -242,7 +264,7 @@ def learned_section(results: Results) -> Section:
     )
     head = ["", *(name.capitalize() for name in results.networks)]
     parts = [f"<p>{text}</p>", table(head, rows)]
-    if results.pair.history[-1].split is not None:
+    if splits_of(results):
         parts += [
             "<p>What the Teacher's answers pull at, while the Student learns: the probability of "
             "the right class, and how the rest is shared among the other classes (Zhao et al. "
@@ -263,14 +285,23 @@ def learned_section(results: Results) -> Section:
     return "What the Student learned", "\n".join(parts)
 
 
+def splits_of(results: Results) -> dict[int, np.ndarray]:
+    """The two parts of the Students' soft gradient after each epoch in which they were measured."""
+    student = results.networks["student"]
+    return {
+        epoch.number: np.array(epoch.split)[:, student.members]
+        for epoch in (student.training.history if student.training else [])
+        if epoch.split is not None
+    }
+
+
 def draw_split(figure: Figure, results: Results) -> None:
     """The two parts of the Students' soft gradient over the epochs."""
-    axes, students = figure.subplots(), results.networks["student"].members
-    reported = [epoch for epoch in results.pair.history if epoch.split is not None]
+    axes, reported = figure.subplots(), splits_of(results)
     for part, label, mark in ((0, "right class", "o"), (1, "other classes", "^")):
         axes.plot(
-            [epoch.number for epoch in reported],
-            [epoch.split[part][students].mean() for epoch in reported if epoch.split is not None],
+            list(reported),
+            [split[part].mean() for split in reported.values()],
             marker=mark,
             color=("#0072B2", "#D55E00")[part],
             label=label,

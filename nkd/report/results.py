@@ -1,7 +1,7 @@
 """Teacher, Student and Person side by side: timings, the table, the sentence, the record."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from nkd.backend import NUMPY, Backend
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs
 from nkd.network import MLP
 from nkd.report.comparison import Comparison, finite
+from nkd.report.conditions import ByNumber, Cell, Moved
 from nkd.report.view import View
 from nkd.statistics import PairedDifference, about, mcnemar, paired_difference, units
 from nkd.training import Training
@@ -100,26 +101,33 @@ class Results:
 
     Args:
         teacher: the training of the teachers, or their outputs.
-        pair: the training of all Students and then all Persons, see `distillation.pairs`.
+        student, person: the networks of all seeds.
 
     Attributes:
         difference: Student − Person in the decisive measure: the verdict.
         comparison: what else was compared with the Person, if anything.
+        moved: the same on moved images, if that was trained.
+        counts: the same by number of rows, or labels, as far as that was trained.
     """
 
     def __init__(
-        self, problem: Problem, view: View, teacher: Training | TeacherOutputs, pair: Training
+        self,
+        problem: Problem,
+        view: View,
+        teacher: Training | TeacherOutputs,
+        student: Contender,
+        person: Contender,
     ) -> None:
-        self.problem, self.view, self.pair = problem, view, pair
+        self.problem, self.view = problem, view
         self.comparison: Comparison | None = None
-        half = len(pair.runs) // 2
-        self.seeds = [run.seed for run in pair.runs[:half]]
+        self.moved: Moved | None = None
+        self.counts: dict[str, ByNumber] = {}
+        self.seeds = [run.seed for run in student.runs]
         if isinstance(teacher, Training):
             (taught_by,) = Contender.of(teacher, slice(0, len(teacher.runs)))
         else:
             measured = problem.measure(teacher.test, problem.data.y_test, NUMPY)
             taught_by = Contender(teacher.test, measured)
-        student, person = Contender.of(pair, slice(0, half), slice(half, 2 * half))
         self.networks = {"teacher": taught_by, "student": student, "person": person}
         self.teachers = len(taught_by.outputs)
         self.outputs = {name: network.outputs for name, network in self.networks.items()}
@@ -133,6 +141,19 @@ class Results:
         title, person = self.problem.data.title, self.final("person")[self.view.decisive.name]
         self.comparison = Comparison(self.view, title, person, arms, finals, self.teachers)
         return self.comparison
+
+    def compare_moved(self, pixels: int, moved: Mapping[str, np.ndarray]) -> Moved:
+        """Set pairs on moved images beside these; keep the result as `moved`."""
+        name, title = self.view.decisive.name, self.problem.data.title
+        plain = {who: self.final(who)[name] for who in ("student", "person")}
+        self.moved = Moved(self.view, title, pixels, plain, moved, self.teachers)
+        return self.moved
+
+    def compare_counts(self, what: str, cells: Sequence[Cell]) -> ByNumber:
+        """Compare by number of rows or labels; keep the result in `counts`."""
+        title = self.problem.data.title
+        self.counts[what] = ByNumber(self.view, title, what, cells, self.teachers)
+        return self.counts[what]
 
     def final(self, name: str) -> dict[str, np.ndarray]:
         """The test metrics after the last epoch of one of the three, one number per seed."""
@@ -199,9 +220,18 @@ class Results:
         """What the numbers of the result table are."""
         return (
             f"Student, Person: mean ± standard deviation over {len(self.seeds)} seed(s); "
-            f"training time is one network's share of the {len(self.pair.runs)} trained side by "
+            f"training time is one network's share of the {self.side_by_side()} trained side by "
             "side. Inference: median time for 1 row and for 10,000 rows."
         )
+
+    def side_by_side(self) -> str:
+        """How many networks were trained in the Students' pass, and the Persons' if it differs."""
+        trainings = {
+            id(each.training): len(each.training.runs)
+            for each in (self.networks["student"], self.networks["person"])
+            if each.training is not None
+        }
+        return " and ".join(map(str, trainings.values()))
 
     def table(self) -> Any:
         """The result table, for `Screen.print`."""
@@ -261,14 +291,14 @@ class Results:
                     key: [finite(value) for value in values.tolist()]
                     for key, values in self.learned(name).items()
                 }
-        students = self.networks["student"].members
+        training, students = self.networks["student"].training, self.networks["student"].members
         record["student"]["gradient_split"] = [
             {
                 "epoch": epoch.number,
                 "label": epoch.split[0][students].tolist(),
                 "others": epoch.split[1][students].tolist(),
             }
-            for epoch in self.pair.history
+            for epoch in (training.history if training else [])
             if epoch.split is not None and not np.isnan(epoch.split[0][students]).any()
         ]
         record["student_minus_person"] = {
@@ -277,6 +307,9 @@ class Results:
             "verdict": self.difference.verdict,
         }
         record["sentence"] = self.sentence()
+        if self.moved is not None:
+            record["moved"] = self.moved.record()
+        record |= {what: each.record() for what, each in self.counts.items()}
         if self.comparison is not None:
             record["arms"] = self.comparison.record()
         return record

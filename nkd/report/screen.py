@@ -68,12 +68,17 @@ class Screen:
                     f"/{epochs}   {'   '.join(parts)}"
                 )
 
-    def train_quietly(self, training: Training) -> None:
-        """Train to the end under a progress bar; print one line when it is done."""
+    def train_quietly(self, training: Training, what: str = "more") -> None:
+        """Train to the end under a progress bar; print one line when it is done.
+
+        Args:
+            what: the networks are for.
+        """
         number = len(training.runs)
-        for _ in self.epochs(training, f"{number} more networks"):
+        title = f"{what}: {number} network{'s, side by side,' if number > 1 else ''}"
+        for _ in self.epochs(training, title):
             pass
-        self.print(f"{number} more networks trained side by side in {training.seconds:,.1f} s")
+        self.print(f"{title} trained in {training.seconds:,.1f} s")
 
     @contextmanager
     def progress(self, title: str, steps: int) -> Iterator[Callable[[Iterable], Iterable]]:

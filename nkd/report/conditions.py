@@ -1,0 +1,276 @@
+"""Student and Person under other conditions: on moved images, and by number of rows or labels."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from nkd.report.view import View
+from nkd.statistics import PairedDifference, paired_difference, paired_differences, units
+
+PERSON_MOVED = "person on moved images"
+
+STYLES = {
+    "teacher": {"color": "#000000", "marker": "s"},
+    "student": {"color": "#0072B2", "marker": "o"},
+    "person": {"color": "#D55E00", "marker": "^"},
+    PERSON_MOVED: {"color": "#CC79A7", "marker": "v"},
+}
+
+
+class Moved:
+    """Person and Student, each on images as they are and on moved ones: the fair two by two.
+
+    Args:
+        view: how the problem is shown, and which measure decides.
+        dataset: its title.
+        pixels: how far the images are moved at most.
+        plain: that measure of "student" and "person" on the images as they are, each (seeds,).
+        moved: the same on moved images.
+        teachers: how many there are; with several, intervals count them and not the pairs.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        dataset: str,
+        pixels: int,
+        plain: Mapping[str, np.ndarray],
+        moved: Mapping[str, np.ndarray],
+        teachers: int = 1,
+    ) -> None:
+        self.view, self.dataset, self.pixels = view, dataset, pixels
+        self.plain, self.moved = plain, moved
+
+        def difference(a: np.ndarray, b: np.ndarray) -> PairedDifference:
+            return paired_difference(units(a, teachers), units(b, teachers))
+
+        self.differences = {
+            "plain": difference(plain["student"], plain["person"]),
+            "moved": difference(moved["student"], moved["person"]),
+            "across": difference(plain["student"], moved["person"]),
+        }
+
+    def title(self) -> str:
+        """What the table shows."""
+        return f"With and without moved images: {self.view.noun} on {self.dataset}"
+
+    def caption(self) -> str:
+        """What the columns and the intervals mean."""
+        return (
+            f"Moved images: each is moved by up to {self.pixels} pixels in each direction, anew at "
+            "each use, and the Student is told what the Teacher says about the moved image. Each "
+            "interval stands for itself. Could the Person have had the moved images, too? Student "
+            "on images as they are − Person on moved images: "
+            f"{interval(self.differences['across'], self.view)}."
+        )
+
+    def head(self) -> list[str]:
+        """The table's columns."""
+        return ["", "images as they are", "moved images"]
+
+    def rows(self) -> list[list[str]]:
+        """The table."""
+        measure, both = self.view.decisive, (self.plain, self.moved)
+        rows = [
+            [name.capitalize(), *(measure.text(values[name]) for values in both)]
+            for name in ("person", "student")
+        ]
+        found = (interval(self.differences[name], self.view) for name in ("plain", "moved"))
+        return [*rows, ["Student − Person", *found]]
+
+    def table(self) -> Any:
+        """The table, for `Screen.print`."""
+        return rich_table(self.title(), self.caption(), self.head(), self.rows())
+
+    def record(self) -> dict[str, Any]:
+        """All of it, as plain numbers and text."""
+        named = {"images_as_they_are": self.plain, "moved_images": self.moved}
+        record: dict[str, Any] = {"pixels": self.pixels, "measure": self.view.decisive.name}
+        for name, values in named.items():
+            record[name] = {who: each.tolist() for who, each in values.items()}
+        for name, key in (
+            ("plain", "student_minus_person_on_images_as_they_are"),
+            ("moved", "student_minus_person_on_moved_images"),
+            ("across", "student_on_images_as_they_are_minus_person_on_moved_images"),
+        ):
+            difference = self.differences[name]
+            record[key] = {**asdict(difference), "verdict": difference.verdict}
+        return record
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """The networks with one number of rows or labels: the decisive measure of each, (seeds,)."""
+
+    number: int
+    finals: Mapping[str, np.ndarray]
+
+    @property
+    def best_person(self) -> str:
+        """The Person that the Student is compared with: the better one, if there are two."""
+        both = [name for name in ("person", PERSON_MOVED) if name in self.finals]
+        return min(both, key=lambda name: self.finals[name].mean())
+
+    @property
+    def person(self) -> np.ndarray:
+        """Its values."""
+        return self.finals[self.best_person]
+
+
+class ByNumber:
+    """Student and Person by number of rows or labels, in one family (Holm).
+
+    Args:
+        what: "rows" or "labels".
+        cells: what was trained, one for each number.
+        view, dataset, teachers: as for `Moved`.
+    """
+
+    def __init__(
+        self, view: View, dataset: str, what: str, cells: Sequence[Cell], teachers: int = 1
+    ) -> None:
+        self.view, self.dataset, self.what = view, dataset, what
+        self.cells = sorted(cells, key=lambda cell: cell.number)
+        self.names = [name for name in STYLES if name in self.cells[0].finals]
+        self.compared = "the better Person" if PERSON_MOVED in self.names else "Person"
+        self.pairs = len(self.cells[0].finals["student"])
+        self.differences = paired_differences(
+            np.array([units(cell.finals["student"], teachers) for cell in self.cells]),
+            np.array([units(cell.person, teachers) for cell in self.cells]),
+        )
+
+    def title(self) -> str:
+        """What the table shows."""
+        return f"By number of {self.what}: {self.view.noun} on {self.dataset}"
+
+    def caption(self) -> str:
+        """Who knows what, and what the intervals mean."""
+        known = {
+            "rows": "Student and Person train on so many rows, the Teacher on all.",
+            "labels": "Teacher, Student and Person know the same labels, so many; the Student is "
+            "also told what the Teacher says about all rows.",
+        }[self.what]
+        return (
+            f"{known} Mean ± standard deviation over {self.pairs} seed(s). Difference: Student − "
+            f"{self.compared}; less is better. Intervals and verdicts are corrected for "
+            f"{len(self.cells)} numbers (Holm). They are for other seeds with these rows and "
+            "labels, which were drawn once."
+        )
+
+    def head(self) -> list[str]:
+        """The table's columns."""
+        names = (name.capitalize() for name in self.names)
+        return [self.what, *names, "difference", "interval", "verdict"]
+
+    def rows(self) -> list[list[str]]:
+        """The table: a row for each number."""
+        measure, style = self.view.decisive, f"+{self.view.decisive.style}"
+        rows = []
+        for cell, difference in zip(self.cells, self.differences, strict=True):
+            texts = [measure.text(cell.finals[name]) for name in self.names]
+            between = "–"
+            if difference.low is not None and difference.high is not None:
+                between = f"{difference.low:{style}} to {difference.high:{style}}"
+            mean = f"{difference.mean:{style}}"
+            rows.append([f"{cell.number:,}", *texts, mean, between, difference.verdict])
+        return rows
+
+    def table(self) -> Any:
+        """The table, for `Screen.print`."""
+        return rich_table(self.title(), self.caption(), self.head(), self.rows())
+
+    def record(self) -> list[dict[str, Any]]:
+        """A record for each number, as plain numbers and text."""
+        records = []
+        for cell, difference in zip(self.cells, self.differences, strict=True):
+            record: dict[str, Any] = {
+                self.what: cell.number,
+                "student": float(cell.finals["student"].mean()),
+                "person": float(cell.person.mean()),
+                "difference": difference.mean,
+                "low": difference.low,
+                "high": difference.high,
+                "verdict": difference.verdict,
+                "confidence": difference.confidence,
+                "measure": self.view.decisive.name,
+                "compared_with": cell.best_person,
+                "values": {name: values.tolist() for name, values in cell.finals.items()},
+            }
+            records.append(record)
+        return records
+
+    def draw(self, figure: Any) -> None:
+        """Draw the networks by number, with bands of ± one deviation, and the difference."""
+        left, right = figure.subplots(1, 2)
+        numbers = [cell.number for cell in self.cells]
+        for name in self.names:
+            values = np.array([cell.finals[name] for cell in self.cells])
+            mean, style = values.mean(axis=1), STYLES[name]
+            left.plot(numbers, mean, label=name.capitalize(), markersize=5, **style)
+            if values.shape[1] > 1:
+                spread = values.std(axis=1, ddof=1)
+                band = {"color": style["color"], "alpha": 0.15, "lw": 0}
+                left.fill_between(numbers, mean - spread, mean + spread, **band)
+        for number, difference in zip(numbers, self.differences, strict=True):
+            low, high = difference.low, difference.high
+            if low is not None and high is not None:
+                right.plot([number, number], [low, high], color="#0072B2", lw=2, alpha=0.5)
+        means = [difference.mean for difference in self.differences]
+        right.plot(numbers, means, "o", color="#0072B2", markersize=6)
+        right.axhline(0, color="grey", lw=1)
+        left.set(title=f"test {self.view.decisive.label}", yscale="log")
+        right.set(title=f"Student − {self.compared}, with its interval")
+        right.title.set_fontsize(10)
+        left.title.set_fontsize(10)
+        for axes in (left, right):
+            axes.set(xlabel=self.what, xscale="log")
+            axes.set_xticks(numbers, [f"{number:,}" for number in numbers])
+            axes.minorticks_off()
+            axes.grid(alpha=0.3)
+        left.legend(fontsize=8)
+
+    def alternative(self) -> str:
+        """What the picture shows, for those who cannot see it."""
+        cells = zip(self.cells, self.rows(), strict=True)
+        texts = (f"{row[0]} {self.what}: {', '.join(row[1:-1])}" for _, row in cells)
+        return f"{self.title()}. {'; '.join(texts)}."
+
+    def png(self) -> bytes:
+        """The picture as PNG."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(10, 4.2), dpi=110, layout="constrained")
+        figure.suptitle(self.title(), fontsize=11)
+        self.draw(figure)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        return picture.getvalue()
+
+
+def interval(difference: PairedDifference, view: View) -> str:
+    """A difference with its interval and its verdict."""
+    style = f"+{view.decisive.style}"
+    if difference.low is None or difference.high is None:
+        return f"{difference.mean:{style}}"
+    return (
+        f"{difference.mean:{style}} ({difference.low:{style}} to {difference.high:{style}}): "
+        f"{difference.verdict}"
+    )
+
+
+def rich_table(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    """A table for `Screen.print`."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title, caption=caption, caption_justify="left", pad_edge=False
+    )
+    for number, name in enumerate(head):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
