@@ -7,10 +7,10 @@
 First the Person's learning rate, schedule and batch size, so that the baseline is a fair one;
 then the Teacher's own recipe, for regression once more on three splits; then, with the Person's
 settings for the Student and the best Teacher, the Student's α and T among no more settings than the
-Person had; then how many steps both get on fewer rows, by what the Person needs. Whether extreme
-features are bounded is decided by the Teachers. The test rows are never looked at. The records go
-to docs/results/, what was chosen and why to docs/defaults.md. A part that is left out keeps its
-records from the last time.
+Person had, and again on fewer rows; then how many steps both get on fewer rows, by what the Person
+needs. Whether extreme features are bounded is decided by the Teachers. The test rows are never
+looked at. The records go to docs/results/, what was chosen and why to docs/defaults.md. A part that
+is left out keeps its records from the last time.
 """
 
 import argparse
@@ -28,9 +28,10 @@ from nkd.conditions import part_of
 from nkd.data import SPLIT_SEED, load, validation_split
 from nkd.distillation import Classification, Problem, Regression, pairs
 from nkd.experiment import compare, networks_of
+from nkd.report.results import Results
 from nkd.training import Settings, Training, for_rows
 
-PARTS = ("person", "teacher", "splits", "student", "rows")
+PARTS = ("person", "teacher", "splits", "student", "few", "rows")
 CHOSEN = ("batch_size", "learning_rate", "schedule", "jitter", "average")
 """The settings that are searched and recorded; records of an earlier search lack the last two."""
 GRIDS: dict[str, dict[str, Any]] = {
@@ -85,6 +86,8 @@ GRIDS: dict[str, dict[str, Any]] = {
                 (5e-3, 256, 70),
                 (8e-3, 256, 80),
                 (3e-3, 128, 70),
+                (1e-2, 256, 80),
+                (8e-3, 256, 90),
             )
         ],
         "sweep": {"alpha": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)},
@@ -178,6 +181,25 @@ class Search:
         how = self.grid["teacher"], [0], self.settings_of(record)
         return bound, settings, networks_of(self.problems[bound], *how, **options).run()
 
+    def few(self) -> None:
+        """The Student's α and T on fewer rows."""
+        grid, (bound, settings, teacher) = self.grid, self.chosen()
+        seeds, options = range(grid["seeds"]["student"]), {"backend": self.backend}
+        for count in grid["rows"]:
+            how = teacher, grid["student"], settings
+            both = {"seeds": seeds, "rows": count, "sweep": grid["sweep"], **options}
+            results = compare(self.problems[bound], *how, **both)
+            values = results.final("person")[grid["measure"]]
+            self.keep("person few", values, settings, bound=bound, rows=count)
+            self.keep_arms("student few", results, settings, bound=bound, rows=count)
+
+    def keep_arms(self, network: str, results: Results, settings: Settings, **details: Any) -> None:
+        """Record the arms of a sweep."""
+        assert results.comparison is not None
+        finals = results.comparison.finals[self.grid["measure"]]
+        for arm, values in zip(results.comparison.arms, finals, strict=True):
+            self.keep(network, values, settings, **details, **arm.cell)
+
     def rows(self) -> None:
         """How many steps Person and Student get on fewer rows."""
         grid, (bound, settings, teacher) = self.grid, self.chosen()
@@ -207,10 +229,7 @@ class Search:
             sweep=grid["sweep"],
             backend=self.backend,
         )
-        assert results.comparison is not None
-        arms = zip(results.comparison.arms, results.comparison.finals[grid["measure"]], strict=True)
-        for arm, values in arms:
-            self.keep("student", values, settings, bound=bound, **arm.cell)
+        self.keep_arms("student", results, settings, bound=bound)
 
 
 if __name__ == "__main__":

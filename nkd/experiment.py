@@ -287,7 +287,9 @@ class Experiment:
         finals: dict[str, np.ndarray] = {}
         for group in side_by_side(lessons):
             arms, first = [Arm(name, lesson.runs) for name, lesson in group], group[0][1]
-            whose = " and ".join(f"{name}s" for name, _ in group)
+            whose = " and ".join(
+                name.replace(name.split()[0], f"{name.split()[0]}s") for name, _ in group
+            )
             trained = self.train_arms(arms, first, f"{what}, {whose}")[self.view.decisive.name]
             finals |= zip([name for name, _ in group], trained, strict=True)
         return finals
@@ -322,7 +324,8 @@ class Experiment:
             hidden, seeds = teacher.network.sizes[1:-1], [run.seed for run in teacher.runs]
             options: dict[str, Any] = {"memory": self.memory, "backend": teacher.backend}
             options["labels"] = number
-            teacher = networks_of(self.given, hidden, seeds, teacher.settings, **options)
+            quiet = dataclasses.replace(teacher.settings, report_every=0)
+            teacher = networks_of(self.given, hidden, seeds, quiet, **options)
             self.screen.train_quietly(teacher, f"{number:,} labels, teacher")
         same = self.student, self.settings, self.how, self.seeds, {what: number}, self.moved
         one = Experiment(self.given, teacher, *same, self.memory, self.backend, self.screen)

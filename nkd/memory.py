@@ -16,7 +16,7 @@ from nkd.backend import NUMPY, Backend
 from nkd.distillation import Problem, Run, arms_of
 from nkd.losses import kinds_of
 from nkd.network import ALIGNMENT, most_rows
-from nkd.training import Settings
+from nkd.training import ASKED_ROWS, Settings
 
 
 def bytes_of_training(
@@ -39,8 +39,11 @@ def bytes_of_training(
                               the second layer on
         a batch, its loss     S·B·I inputs, gathered and as stored; R·B·(2·t + u) numbers
         targets               arms·N·t numbers; with p pixels of jitter, (2·p + 1)² times as many
-                              for an arm whose teacher is asked
+                              for an arm whose teacher is asked, N·C for each row or view that a
+                              function answered
         moved images          N images with a border of p pixels, as stored
+        or, before training   N·(5·C + 3) numbers, or (2·p + 1)² times as many, while targets are
+                              made; and the inputs of 10,000 rows, twice, while teachers are asked
         and the larger of     24·S·N bytes: an epoch's orders, while the next are drawn
                               3·R·max(N, M)·C numbers and 8·S·N bytes: while metrics are computed
         inputs                V·I numbers, when outputs are measured
@@ -58,7 +61,7 @@ def bytes_of_training(
     """
     first, _, sharing = arms_of(runs)
     kinds = kinds_of(problem.losses, runs)
-    x_train, classes = problem.data.x_train, problem.data.y_train.ndim == 1
+    x_train, classes, p = problem.data.x_train, problem.data.y_train.ndim == 1, settings.jitter
     rows, test_rows, batch_size = len(x_train), len(problem.data.x_test), settings.batch_size
     stored_itemsize, device = x_train.dtype.itemsize, backend.xp is not np
     number, index = np.dtype(dtype).itemsize, np.dtype(np.intp).itemsize
@@ -75,16 +78,17 @@ def bytes_of_training(
     loss = B * number * sum(C + sum(kind.work_columns(C)) for kind in kinds)
     if len(set(kinds)) > 1:  # `SeveralLosses` has a gradient of its own
         loss += R * B * C * number
-    views = (2 * settings.jitter + 1) ** 2
-    asked = [
-        callable(run.targets) or np.ndim(run.targets) == 3 for run in map(runs.__getitem__, first)
-    ]
-    targets = sum(views if each else 1 for each in asked) * N * t * number
+    said = [runs[r].targets for r in first]
+    views = [(2 * p + 1) ** 2 if callable(each) or np.ndim(each) == 3 else 1 for each in said]
+    targets = sum(views) * N * t * number
+    answers = len({id(each) for each in said if callable(each)}) * max(views) * N * C * number
+    making = targets + max(views) * N * (5 * C + 3) * number
+    asking = min(max(views) * N, ASKED_ROWS) * (I * (2 * number + stored) + 4 * index)
+    if not answers:
+        asking = 0
     data = 0
-    if settings.jitter and problem.data.image_shape is not None:
-        data += (
-            N * stored * math.prod(size + 2 * settings.jitter for size in problem.data.image_shape)
-        )
+    if p and problem.data.image_shape is not None:
+        data += N * stored * math.prod(size + 2 * p for size in problem.data.image_shape)
     bounded = problem.data.feature_bound is not None  # in a copy
     if device or bounded or stored != stored_itemsize:
         data += (N + test_rows) * (I * stored + (index if classes else C * number))
@@ -101,4 +105,5 @@ def bytes_of_training(
         measured = max(N, test_rows) * C * 8 * (R * (3 if device else 2) + 1)
     predicted = V * I * number  # the last inputs
     largest = max(3 * orders, orders + measured) + predicted
-    return networks + activations + batch + loss + targets + data + largest
+    kept = networks + answers + data
+    return kept + max(making, asking, targets + activations + batch + loss + largest)

@@ -44,10 +44,10 @@ CLASSIFICATION = {
 REGRESSION = {
     "tuned": Recipe(
         teacher=Settings(
-            epochs=100, batch_size=256, learning_rate=3e-3, schedule="constant", average=50
+            epochs=100, batch_size=128, learning_rate=3e-3, schedule="constant", average=70
         ),
         student=SMALL_REGRESSOR,
-        alpha=0.4,
+        alpha=0.6,
         feature_bound=5.0,
     ),
     "plain": Recipe(SMALL_REGRESSOR, SMALL_REGRESSOR, alpha=0.4),

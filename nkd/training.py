@@ -70,17 +70,16 @@ class Settings:
             raise UserError(f"average {self.average} must lie in 0 … {self.epochs}, the epochs")
 
 
-STEPS_POWER = 0.5
+STEPS_POWER = 0.75
 """How the number of steps grows with that of the rows: see `for_rows`, and docs/defaults.md."""
 
 
 def for_rows(settings: Settings, rows: int, of: int, power: float = STEPS_POWER) -> Settings:
     """The settings for a part of the training rows that they were made for: with more epochs.
 
-    The steps of training shrink like the power ½ of the number of rows, and the epochs grow
-    accordingly: a hundredth of the rows gets a tenth of the steps, which is ten times the epochs.
-    As many epochs would be too few steps, and as many steps would mostly repeat the rows. A mean
-    of weights keeps its share of the epochs, and so do reports.
+    The steps of training shrink like the power ¾ of the number of rows, and the epochs grow
+    accordingly: a hundredth of the rows gets a 32nd of the steps, which is three times the epochs.
+    A mean of weights keeps its share of the epochs, and so do reports.
 
     Args:
         rows: how many rows there are.

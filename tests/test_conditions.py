@@ -217,7 +217,8 @@ def test_fewer_rows_get_steps_by_one_rule(rows, more, batch_size, epochs):
     for power, low, high in ((0.0, steps, steps), (1.0, steps * rows / of, steps * rows / of)):
         found = for_rows(settings, rows, of, power).epochs * per_epoch
         assert low - per_epoch <= found <= high + per_epoch
-    assert replace(own, epochs=1, average=0) == replace(settings, epochs=1, average=0)
+    changed = {"epochs": 1, "average": 0, "report_every": 0}
+    assert replace(own, **changed) == replace(settings, **changed)
 
 
 def test_where_a_label_is_missing_the_teacher_s_answer_takes_its_place():

@@ -54,3 +54,17 @@ def test_a_training_takes_what_was_predicted(
     predicted = bytes_of_training(problem, sizes, runs, settings, dtype=dtype)
     taken = measured(problem, sizes, runs, settings, dtype)
     assert 0.99 * taken <= predicted <= 1.05 * taken
+
+
+@pytest.mark.parametrize("pixels", [1, 3])
+@pytest.mark.parametrize("asked", [True, False], ids=["asked", "answers given"])
+@pytest.mark.parametrize("hidden", [(20,), (300, 200)])
+def test_moved_images_and_answers_about_them_are_counted(hidden, pixels, asked):
+    data = dataclasses.replace(classification_data(ROWS, 64, 8), image_shape=(8, 8))
+    said = np.random.default_rng(0).normal(size=((2 * pixels + 1) ** 2, ROWS, 8))
+    targets = [(lambda x: x[:, :8]) if asked else said.astype(np.float32)]
+    runs, settings = nkd.pairs(range(3), 0.5, targets, 2.0), Settings(2, 64, 0.001, jitter=pixels)
+    arguments = Classification(data), (64, *hidden, 8), runs, settings
+    predicted = bytes_of_training(*arguments)
+    taken = measured(*arguments, np.float32)
+    assert 0.95 * taken <= predicted <= 1.05 * taken

@@ -204,6 +204,8 @@ class ByNumber:
 
     def draw(self, figure: Any) -> None:
         """Draw the networks by number, with bands of ± one deviation, and the difference."""
+        from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
         left, right = figure.subplots(1, 2)
         numbers = [cell.number for cell in self.cells]
         for name in self.names:
@@ -222,6 +224,8 @@ class ByNumber:
         right.plot(numbers, means, "o", color="#0072B2", markersize=6)
         right.axhline(0, color="grey", lw=1)
         left.set(title=f"test {self.view.decisive.label}", yscale="log")
+        left.yaxis.set_major_locator(MaxNLocator(7))
+        left.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         right.set(title=f"Student − {self.compared}, with its interval")
         right.title.set_fontsize(10)
         left.title.set_fontsize(10)

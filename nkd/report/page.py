@@ -195,8 +195,8 @@ def table_section(results: Results) -> Section:
 def moved_section(moved: Moved) -> Section:
     """Person and Student, each with and without moved images."""
     return "Could the small network have done it alone?", (
-        f"<p>The Teacher was trained on moved images, and a small network could be, too. Here are "
-        f"both small networks with and without them.</p>\n{table(moved.head(), moved.rows())}\n"
+        "<p>A small network can be trained on moved images itself. Here are both small networks, "
+        f"with and without them.</p>\n{table(moved.head(), moved.rows())}\n"
         f"<p class='soft'>{escape(moved.caption())}</p>"
     )
 
