@@ -90,7 +90,7 @@ class Calibration(NamedTuple):
 
 
 def calibration(z: Array, y: Array, bins: int = 15, *, backend: Backend = NUMPY) -> Calibration:
-    """The reliability diagram of logits z (R, N, C) and labels y (N,) (Guo et al. 2017, (2)–(3)).
+    """The reliability diagram of logits z (R, N, C) and labels y (N,) (Guo et al. 2017, section 2).
 
     A perfectly calibrated network has accuracy = confidence in each bin.
     """
@@ -102,7 +102,7 @@ def calibration(z: Array, y: Array, bins: int = 15, *, backend: Backend = NUMPY)
 def calibration_error(z: Array, y: Array, bins: int = 15, *, backend: Backend = NUMPY) -> Array:
     """The expected calibration error Σ_m count_m/N · |accuracy_m − confidence_m|, (R,).
 
-    In [0, 1]. Arguments and bins are those of `calibration` (Guo et al. 2017, (5)).
+    In [0, 1]. Arguments and bins are those of `calibration` (Guo et al. 2017, section 2).
     """
     _, confidence, right = binned(z, y, bins, backend)
     return abs(right - confidence).sum(axis=-1) / len(y)
