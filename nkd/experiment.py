@@ -309,7 +309,7 @@ class Experiment:
         with self.screen.progress("the teacher about moved images", questions) as track:
             said = np.stack(
                 [
-                    answers(teacher.asked(number), images, self.given.outputs, track)
+                    answers(teacher.as_teacher(number), images, self.given.outputs, track)
                     for number in range(self.teachers)
                 ]
             )

@@ -304,7 +304,8 @@ def answers(
         views = backend.asarray(np.arange(start, min(start + ASKED_ROWS, number))[None])
         x = np.array(backend.to_numpy(inputs.gather(views))[0])
         answer = np.asarray(ask(x))
-        if answer.shape != (len(x), outputs) or not np.isfinite(answer).all():
+        is_one = answer.dtype.kind in "fiu" and answer.shape == (len(x), outputs)
+        if not is_one or not np.isfinite(answer).all():
             raise UserError(
                 f"a teacher was asked (targets=…) about {len(x):,} rows and answered with an array "
                 f"{answer.shape}; its outputs are {(len(x), outputs)}, all finite"
@@ -374,7 +375,7 @@ class Training:
         self.test_inputs = inputs_of(data, data.x_test, **options)
         self.train_inputs = inputs_of(data, data.x_train, settings.jitter, **options)
         self.y_train, self.y_test = backend.asarray(data.y_train), backend.asarray(data.y_test)
-        self.answers: dict[int, np.ndarray] = {}
+        self.answered: dict[int, np.ndarray] = {}
         targets, versions, constants = self.targets_of([(self.runs[r], kinds[r]) for r in first])
         self.targets = Table(targets, versions[arm_of_run], dtype=self.dtype, backend=backend)
         self.constant = constants[arm_of_run]
@@ -426,9 +427,9 @@ class Training:
             return None
         outputs = self.problem.outputs
         if callable(run.targets):
-            if id(run.targets) not in self.answers:
-                self.answers[id(run.targets)] = answers(run.targets, self.train_inputs, outputs)
-            return self.answers[id(run.targets)].astype(self.dtype, copy=False)
+            if id(run.targets) not in self.answered:
+                self.answered[id(run.targets)] = answers(run.targets, self.train_inputs, outputs)
+            return self.answered[id(run.targets)].astype(self.dtype, copy=False)
         teacher = np.asarray(run.targets, self.dtype)
         rows, views = (len(self.train_inputs), outputs), self.train_inputs.views
         if teacher.shape != rows and (views == 1 or teacher.shape != (views, *rows)):
@@ -544,7 +545,7 @@ class Training:
         """All networks' outputs (R, N, ·) on these rows, on the host."""
         return self.backend.to_numpy(self.network.predict(inputs))
 
-    def asked(self, replica: int) -> Callable[[np.ndarray], np.ndarray]:
+    def as_teacher(self, replica: int) -> Callable[[np.ndarray], np.ndarray]:
         """One of the networks as a teacher that is asked: its outputs (B, ·) for inputs (B, I)."""
         network, backend = self.network.select([replica]), self.backend
 

@@ -124,6 +124,7 @@ def test_what_is_not_moved_is_asked_about_once_for_each_row():
         lambda x: x[1:, :4],
         lambda x: np.full((len(x), 4), np.nan),
         lambda x: "no idea",
+        lambda x: np.full((len(x), 4), "seven"),
     ],
 )
 def test_answers_that_are_none_are_refused(ask):
@@ -337,6 +338,10 @@ def test_few_rows_or_labels_are_an_experiment_of_its_own(digits, tmp_path):
         60,
     ]
     assert "60 labels" in results.sentence()
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "It learned from 60 true labels on moved images." in page  # the Teacher
+    assert "learned from 60 true labels and from the Teacher" in page
+    assert "it learned from 60 true labels alone" in page
     assert {"student.safetensors", "person.safetensors"} <= set(folder.kept())
     with pytest.raises(UserError, match="made for 60 rows"):
         compare(problem, few, (8,), settings, **OPTIONS)

@@ -19,7 +19,7 @@ from nkd.distillation import Classification
 from nkd.report import figure as panels
 from nkd.report.comparison import Comparison
 from nkd.report.conditions import ByNumber, Moved
-from nkd.report.results import Results, more_pairs
+from nkd.report.results import Contender, Results, more_pairs
 from nkd.report.view import Measure
 
 Section = tuple[str, str]
@@ -155,14 +155,19 @@ def cards(results: Results) -> Iterable[str]:
     size = {name: contender.parameters or 0 for name, contender in results.networks.items()}
     student = results.networks["student"].runs[0]
     ratio = size["teacher"] / size["student"]
-    truth = "the true labels" if isinstance(results.problem, Classification) else "the true values"
+    truth = {name: truth_of(results, contender) for name, contender in results.networks.items()}
     smaller = f", {ratio:.3g} times smaller than the Teacher" if ratio > 1 else ""
-    big = f"The big network: {size['teacher']:,} adjustable numbers. It learned from {truth}."
+    big = (
+        f"The big network: {size['teacher']:,} adjustable numbers. It learned from "
+        f"{truth['teacher']}."
+    )
     who = {
         "teacher": big if size["teacher"] else "It was not trained here: its answers were given.",
         "student": f"The small network: {size['student']:,} adjustable numbers{smaller}. It "
-        f"learned from {truth} and from the Teacher's answers (weight {student.alpha:g}).",
-        "person": f"The same small network without a teacher: it learned from {truth} alone.",
+        f"learned from {truth['student']} and from the Teacher's answers (weight "
+        f"{student.alpha:g}).",
+        "person": f"The same small network without a teacher: it learned from {truth['person']} "
+        "alone.",
     }
     decisive, *others = dict.fromkeys((results.view.decisive, results.view.table[0]))
     if not others:
@@ -176,6 +181,18 @@ def cards(results: Results) -> Iterable[str]:
             f'<p class="soft">{escape(f"{results.view.noun}; {also}")}</p>'
             f"<p>{escape(text)}</p></div>"
         )
+
+
+def truth_of(results: Results, contender: Contender) -> str:
+    """What one of the three knew of the truth, in words."""
+    text = "true labels" if isinstance(results.problem, Classification) else "true values"
+    training = contender.training
+    if training is None:
+        return f"the {text}"
+    labelled, rows = contender.runs[0].labelled, len(training.train_inputs)
+    known, moved = rows if labelled is None else int(labelled.sum()), training.settings.jitter
+    some = known < len(results.problem.data.x_train)
+    return f"{f'{known:,}' if some else 'the'} {text}{' on moved images' if moved else ''}"
 
 
 # The sections
