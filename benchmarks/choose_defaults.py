@@ -8,9 +8,9 @@ First the Person's learning rate, schedule and batch size, so that the baseline 
 then the Teacher's own recipe, for regression once more on three splits; then, with the Person's
 settings for the Student and the best Teacher, the Student's α and T among no more settings than the
 Person had, and again on fewer rows; then how many steps both get on fewer rows, by what the Person
-needs. Whether extreme features are bounded is decided by the Teachers. The test rows are never
-looked at. The records go to docs/results/, what was chosen and why to docs/defaults.md. A part that
-is left out keeps its records from the last time.
+needs, and on few rows whose images are moved. Whether extreme features are bounded is decided by
+the Teachers. The test rows are never looked at. The records go to docs/results/, what was chosen
+and why to docs/defaults.md. A part that is left out keeps its records from the last time.
 """
 
 import argparse
@@ -31,7 +31,9 @@ from nkd.experiment import compare, networks_of
 from nkd.report.results import Results
 from nkd.training import Settings, Training, for_rows
 
-PARTS = ("person", "teacher", "splits", "student", "few", "rows")
+PARTS = ("person", "teacher", "splits", "student", "few", "rows", "moved")
+POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the number of rows: see `nkd.training.for_rows`."""
 CHOSEN = ("batch_size", "learning_rate", "schedule", "jitter", "average")
 """The settings that are searched and recorded; records of an earlier search lack the last two."""
 GRIDS: dict[str, dict[str, Any]] = {
@@ -57,6 +59,7 @@ GRIDS: dict[str, dict[str, Any]] = {
         ],
         "sweep": {"alpha": (0.5, 0.7, 0.9), "temperature": (1.0, 2.0, 4.0, 8.0)},
         "rows": (300, 1_000, 5_000, 20_000),
+        "moved": (1_000, 5_000),
     },
     "regression": {
         "measure": "rmse",
@@ -92,6 +95,7 @@ GRIDS: dict[str, dict[str, Any]] = {
         ],
         "sweep": {"alpha": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)},
         "rows": (300, 1_000, 4_000),
+        "few": (300, 1_000, 4_000),
     },
 }
 
@@ -185,7 +189,7 @@ class Search:
         """The Student's α and T on fewer rows."""
         grid, (bound, settings, teacher) = self.grid, self.chosen()
         seeds, options = range(grid["seeds"]["student"]), {"backend": self.backend}
-        for count in grid["rows"]:
+        for count in grid.get("few", ()):
             how = teacher, grid["student"], settings
             both = {"seeds": seeds, "rows": count, "sweep": grid["sweep"], **options}
             results = compare(self.problems[bound], *how, **both)
@@ -207,7 +211,7 @@ class Search:
         best = self.best("student")
         how = best["alpha"], teacher.outputs(teacher.train_inputs)[0], best.get("temperature", 1.0)
         sizes = (teacher.network.sizes[0], *grid["student"], problem.outputs)
-        for count, power in itertools.product(grid["rows"], (0.0, 0.25, 0.5, 0.75, 1.0)):
+        for count, power in itertools.product(grid["rows"], POWERS):
             part, rows = part_of(problem, count)
             own = for_rows(settings, count, len(problem.data.x_train), power)
             runs = pairs(seeds, how[0], how[1][rows], how[2])
@@ -216,6 +220,21 @@ class Search:
             details = {"rows": count, "power": power, "epochs": own.epochs}
             self.keep("person, fewer rows", values[len(seeds) :], own, **details)
             self.keep("student, fewer rows", values[: len(seeds)], own, **details)
+
+    def moved(self) -> None:
+        """How many steps Person and Teacher get on few rows whose images are moved."""
+        teacher = self.settings_of(self.best("teacher"))
+        jitter, person = teacher.jitter, self.settings_of(self.best("person"))
+        networks = {"person": dataclasses.replace(person, jitter=jitter), "teacher": teacher}
+        for count, power in itertools.product(self.grid.get("moved", ()), POWERS):
+            problem = self.problems[None]
+            part, _ = part_of(problem, count)
+            for network, settings in networks.items():
+                own = for_rows(settings, count, len(problem.data.x_train), power)
+                training = self.networks(network, part, own).run()
+                values = training.history[-1].test[self.grid["measure"]]
+                details = {"rows": count, "power": power, "epochs": own.epochs}
+                self.keep(f"{network}, fewer rows moved", values, own, **details)
 
     def student(self) -> None:
         """The Student's α and T, with the Person's settings and the best Teacher."""

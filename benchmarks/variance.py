@@ -1,11 +1,11 @@
-"""How much a teacher could give a small network at most: the Person's variance.
+"""The Person's variance: what a teacher could take from a small network without lowering its bias.
 
     python -m benchmarks.variance --data-dir DIR
 
 The Person of California Housing is trained on disjoint samples of the training rows, several seeds
 each. Half the mean squared difference between networks of different samples is the variance of
 what it predicts, over samples and seeds; between seeds of the same sample, the part of the seeds
-alone. A teacher that adds no bias can take no more from the squared error than this variance
+alone. A teacher that leaves the bias as it is can take no more from the squared error than this
 (docs/mathematics.md, section 9). The record goes to docs/results/variance-california.json.
 """
 

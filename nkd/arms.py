@@ -78,7 +78,9 @@ def checked_sweep(
     checked = {}
     for name, values in sweep.items():
         if name not in possible:
-            raise UserError(f"{name!r} cannot be swept here, only {', '.join(possible)}")
+            raise UserError(
+                f"{name!r} cannot be swept here, only {', '.join(possible)}, rows and labels"
+            )
         checked[name] = [each.item() if isinstance(each, np.generic) else each for each in values]
         if not checked[name] or len(set(checked[name])) < len(checked[name]):
             raise UserError(f"{name}: give at least one value, and each once")

@@ -50,7 +50,8 @@ def checked_counts(problem: Problem, sweep: Mapping[str, Sequence[Any]]) -> dict
     for what, numbers in counts.items():
         if not numbers or len(set(numbers)) < len(numbers):
             raise UserError(f"--sweep {what}: give at least one number, and each once")
-        counts[what] = [check_count(problem.data.y_train, each, what) for each in numbers]
+        y = problem.data.y_train
+        counts[what] = [check_count(y, each, f"--sweep {what}={each:.12g}") for each in numbers]
     return counts
 
 

@@ -266,11 +266,11 @@ def nested_order(y: np.ndarray) -> np.ndarray:
     return order[np.argsort(place, kind="stable")]
 
 
-def check_count(y: np.ndarray, count: int, what: str = "rows") -> int:
+def check_count(y: np.ndarray, count: int, what: str) -> int:
     """A number of training rows out of those with the labels or targets y, as Python's own.
 
     Args:
-        what: Its name for people.
+        what: The number for people, such as "--rows 300".
 
     Raises:
         UserError: There are not as many, or fewer than classes; or it is no count.
@@ -278,8 +278,7 @@ def check_count(y: np.ndarray, count: int, what: str = "rows") -> int:
     fewest, each = (len(np.unique(y)), ", one of each class,") if y.ndim == 1 else (1, "")
     if not float(count).is_integer() or not fewest <= count <= len(y):
         raise UserError(
-            f"--{what} {count:.12g}: give a whole number from {fewest}{each} to {len(y):,}, all "
-            "there are"
+            f"{what}: give a whole number from {fewest}{each} to {len(y):,}, all there are"
         )
     return int(count)
 
@@ -294,7 +293,7 @@ def fewer_rows(dataset: Dataset, count: int) -> tuple[Dataset, np.ndarray]:
         UserError: There are not as many, or fewer than classes.
     """
     y = dataset.y_train
-    rows = np.sort(nested_order(y)[: check_count(y, count)])
+    rows = np.sort(nested_order(y)[: check_count(y, count, f"{count} rows")])
     return replace(dataset, x_train=dataset.x_train[rows], y_train=y[rows]), rows
 
 

@@ -78,11 +78,12 @@ class Run:
     def arm(self) -> tuple:
         """What distinguishes the run apart from its seed: every other field.
 
-        Arrays and functions are compared by identity.
+        Arrays are compared by identity.
         """
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         del values["seed"]
-        values |= {"targets": id(self.targets), "labelled": id(self.labelled)}
+        said = self.targets if callable(self.targets) else id(self.targets)
+        values |= {"targets": said, "labelled": id(self.labelled)}
         values["parameters"] = tuple(sorted(self.parameters.items()))
         return tuple(values.values())
 
@@ -235,8 +236,9 @@ def pairs(
     Args:
         seeds: S of them.
         alpha, temperature, loss, parameters: of the Students, see `Run`.
-        targets: a teacher as in `Run.targets`, its outputs (N, ·) for example; or K of them,
-            as in (K, N, ·), of which the Student of seed number i learns from i mod K.
+        targets: a teacher's outputs (N, ·), or a function that is asked; or a list of K teachers as
+            in `Run.targets`, such as (K, N, ·), of which the Student of seed number i learns from
+            i mod K. One teacher's outputs on all views are a list of one, (1, V, N, ·).
     """
     seeds = list(seeds)
     teachers = [targets] if callable(targets) or np.ndim(targets) == 2 else list(targets)

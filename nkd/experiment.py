@@ -19,10 +19,11 @@ import numpy as np
 from nkd.arms import Arm, cells, checked_controls, checked_sweep, control, scales, train_arms
 from nkd.backend import NUMPY, Backend
 from nkd.conditions import COUNTS, Lesson, checked_counts, lessons, part_of, side_by_side
+from nkd.data import check_count
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs, pairs
 from nkd.errors import UserError
 from nkd.memory import bytes_of_training
-from nkd.report.conditions import Cell
+from nkd.report.conditions import PERSON_MOVED, Cell
 from nkd.report.files import Folder
 from nkd.report.results import Contender, Results
 from nkd.report.screen import Screen
@@ -134,8 +135,9 @@ def compare(
         if moved:
             screen.print(results.compare_moved(moved, experiment.on_moved_images()).table())
         for what, numbers in counts.items():
-            cells = [experiment.cell(what, number) for number in numbers]
-            screen.print(results.compare_counts(what, cells).table())
+            for number in numbers:
+                results.add_cell(what, experiment.cell(what, number))
+            screen.print(results.counts[what].table())
         further = experiment.arms(arms, controls)
         if further:
             lesson = experiment.plain["student"]
@@ -190,8 +192,9 @@ class Experiment:
         self.sizes = (problem.data.x_train.shape[1], *student, problem.outputs)
         self.trained: list[tuple[list[str], Training]] = []
         if len(self.known) > 1:
-            raise UserError("rows and labels: give one of them")
-        checked_counts(problem, {what: [number] for what, number in self.known.items()})
+            raise UserError("--rows and --labels: give one of them")
+        for what, number in self.known.items():
+            check_count(problem.data.y_train, number, f"--{what} {number}")
         self.teachers = number_of(teacher, problem, self.known.get("labels"))
         half, different = len(self.seeds), len(set(self.seeds))
         if not half or half % self.teachers or different < half:
@@ -208,7 +211,16 @@ class Experiment:
             one = [dataclasses.replace(self.expected[0], targets=np.empty((0, 0, 0)))]
             jitter = dataclasses.replace(settings, jitter=moved)
             check_fit(problem, self.sizes, one, jitter)
-            checked_memory(problem, self.sizes, one, jitter, memory, backend)
+            answers = self.teachers * (2 * moved + 1) ** 2 * len(problem.data.y_train)
+            kept = answers * problem.outputs * teacher.dtype.itemsize
+            checked_memory(problem, self.sizes, one, jitter, memory, backend, kept)
+        if (moved or "labels" in self.known) and isinstance(teacher, Training):
+            own, data = teacher.problem.data, problem.data
+            if (teacher.network.sizes[0], own.feature_bound) != (self.sizes[0], data.feature_bound):
+                raise UserError(
+                    "a teacher that is asked about further rows needs the same inputs as the "
+                    f"Student: {self.sizes[0]}, feature_bound {data.feature_bound}"
+                )
         self.problem = problem
         if self.known:
             (text,) = (COUNTS[what].format(number) for what, number in self.known.items())
@@ -226,9 +238,17 @@ class Experiment:
         problem, teacher = self.given, self.teacher
         counts = checked_counts(problem, sweep)
         if counts and self.known:
-            raise UserError("rows and labels can be given, or swept, but not both")
+            raise UserError(
+                "--rows or --labels can be given, or rows or labels swept, but not both"
+            )
         if "labels" in counts and not isinstance(teacher, Training):
-            raise UserError("labels cannot be swept with a teacher that was trained elsewhere")
+            raise UserError(
+                "--sweep labels: a teacher that was trained elsewhere cannot be trained on fewer"
+            )
+        if "labels" in {*counts, *self.known}:
+            some = np.ones(len(problem.data.y_train), bool)
+            one = [dataclasses.replace(self.expected[0], labelled=some)]
+            check_fit(problem, self.sizes, one, self.settings)
         others = {name: values for name, values in sweep.items() if name not in counts}
         arms = checked_sweep(others, self.expected[0], problem.losses)
         names = checked_controls(
@@ -238,7 +258,9 @@ class Experiment:
             optimizer=self.settings.optimizer,
         )
         if names and "labels" in self.known:
-            raise UserError("control arms need the labels of all rows, not of some")
+            raise UserError(
+                "--arms: control arms need the labels of all rows, not of some (--labels)"
+            )
         return arms, counts, names
 
     def train(self, names: list[str], training: Training) -> Training:
@@ -252,8 +274,9 @@ class Experiment:
         """Train the teachers, if they are to be trained, and hear what they say."""
         if isinstance(self.teacher, Training):
             self.train(["teacher"] * self.teachers, self.teacher)
-            data, of = self.given.data, self.teacher
-            table = inputs_of(data, data.x_train, dtype=of.dtype, backend=of.backend)
+            data, of, table = self.given.data, self.teacher, self.teacher.train_inputs
+            if len(table) < len(data.x_train):  # those with a label
+                table = inputs_of(data, data.x_train, dtype=of.dtype, backend=of.backend)
             self.targets = of.outputs(table)
         else:
             self.targets = self.teacher.train
@@ -306,13 +329,12 @@ class Experiment:
         assert isinstance(teacher, Training)  # checked in the beginning
         images = inputs_of(data, data.x_train, p, dtype=teacher.dtype, backend=teacher.backend)
         questions = self.teachers * math.ceil(images.views * len(images) / ASKED_ROWS)
-        with self.screen.progress("the teacher about moved images", questions) as track:
-            said = np.stack(
-                [
-                    answers(teacher.as_teacher(number), images, self.given.outputs, track)
-                    for number in range(self.teachers)
-                ]
-            )
+        rows = images.views, len(images), self.given.outputs
+        said = np.empty((self.teachers, *rows), teacher.dtype)
+        with self.screen.progress("asking about moved images", questions) as track:
+            for number in range(self.teachers):
+                ask = teacher.as_teacher(number)
+                said[number] = answers(ask, images, self.given.outputs, track)
         settings = dataclasses.replace(self.settings, jitter=p)
         return self.finals(self.lessons(said, settings), "on moved images")
 
@@ -332,8 +354,9 @@ class Experiment:
         one.teach()
         named = one.lessons(one.targets, self.settings)
         if what == "labels" and self.moved:
-            images = dataclasses.replace(named["person"].settings, jitter=self.moved)
-            named["person on moved images"] = dataclasses.replace(named["person"], settings=images)
+            images = dataclasses.replace(self.settings, jitter=self.moved)
+            own = for_rows(images, number, len(self.given.data.y_train))
+            named[PERSON_MOVED] = dataclasses.replace(named["person"], settings=own)
         finals = one.finals(named, f"{number:,} {what}")
         if isinstance(teacher, Training) and what == "labels":
             finals["teacher"] = teacher.history[-1].test[self.view.decisive.name]
@@ -347,7 +370,7 @@ class Experiment:
             """What the teachers say after that many epochs."""
             assert isinstance(self.teacher, Training)  # `checked_controls` ensures it
             old = self.teacher
-            young = dataclasses.replace(old.settings, epochs=max(epochs, 1))
+            young = dataclasses.replace(old.settings, epochs=max(epochs, 1), average=0)
             training = Training(
                 old.problem, old.network.sizes, old.runs, young, backend=self.backend
             )
@@ -429,7 +452,7 @@ def networks_of(
         UserError: it needs more memory.
     """
     if labels is not None:
-        checked_counts(problem, {"labels": [labels]})
+        check_count(problem.data.y_train, labels, f"--labels {labels}")
         settings = for_rows(settings, labels, len(problem.data.x_train))
         problem, _ = part_of(problem, labels)
     sizes = (problem.data.x_train.shape[1], *hidden, problem.outputs)
@@ -445,17 +468,21 @@ def checked_memory(
     settings: Settings,
     memory: int | None,
     backend: Backend,
+    kept: int = 0,
 ) -> int:
     """The bytes that a training may take: `memory`, or half of what is free.
+
+    Args:
+        kept: bytes that are taken besides.
 
     Raises:
         UserError: this one would take more.
     """
     memory = backend.free_memory() // 2 if memory is None else memory
-    needed = bytes_of_training(problem, sizes, runs, settings, backend=backend)
+    needed = kept + bytes_of_training(problem, sizes, runs, settings, backend=backend)
     if needed > memory:
         raise UserError(
-            f"--memory {memory / 1e6:,.0f}M: {len(runs)} networks {'-'.join(map(str, sizes))} "
+            f"--memory {memory / 1e6:,.0f}M: {len(runs)} network(s) {'-'.join(map(str, sizes))} "
             f"take {needed / 1e6:,.0f} MB side by side; allow more, or take fewer --seeds or "
             "--teachers"
         )

@@ -119,6 +119,7 @@ class Loss:
         names           the values of `Run.loss` that it computes
         fields          the fields of a `Run` that it reads and a sweep may change
         parameters      its own numbers, with defaults: what `Run.parameters` may set
+        every_label     whether it has no meaning where a label is missing, see `Run.labelled`
         of              makes the loss for a list of runs, one replica each
         target          turns labels and teacher into (t, constant), once, before training
         compute         sets a batch's value and gradient, from its outputs and its rows of t
@@ -139,6 +140,7 @@ class Loss:
     names: ClassVar[Collection[str]] = ()
     fields: ClassVar[Collection[str]] = ("alpha",)
     parameters: ClassVar[Mapping[str, float]] = {}
+    every_label: ClassVar[bool] = False
 
     def __init__(
         self,

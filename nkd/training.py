@@ -70,22 +70,21 @@ class Settings:
             raise UserError(f"average {self.average} must lie in 0 … {self.epochs}, the epochs")
 
 
-STEPS_POWER = 0.75
-"""How the number of steps grows with that of the rows: see `for_rows`, and docs/defaults.md."""
-
-
-def for_rows(settings: Settings, rows: int, of: int, power: float = STEPS_POWER) -> Settings:
+def for_rows(settings: Settings, rows: int, of: int, power: float | None = None) -> Settings:
     """The settings for a part of the training rows that they were made for: with more epochs.
 
-    The steps of training shrink like the power ¾ of the number of rows, and the epochs grow
-    accordingly: a hundredth of the rows gets a 32nd of the steps, which is three times the epochs.
-    A mean of weights keeps its share of the epochs, and so do reports.
+    The steps of training shrink like a power of the number of rows, and the epochs grow
+    accordingly. The power is ¾, so a hundredth of the rows gets a 32nd of the steps, which is three
+    times the epochs. On moved images it is 0: each image has many views, so as many steps pay. A
+    mean of weights keeps its share of the epochs, and so do reports.
 
     Args:
         rows: how many rows there are.
         of: how many the settings were made for.
-        power: of the number of rows.
+        power: of the number of rows; by default as chosen in docs/defaults.md.
     """
+    if power is None:
+        power = 0.0 if settings.jitter else 0.75
     steps = settings.epochs * math.ceil(of / settings.batch_size) * (rows / of) ** power
     epochs = max(1, round(steps / math.ceil(rows / settings.batch_size)))
     share = epochs / settings.epochs
@@ -260,10 +259,16 @@ def check_fit(
             f"{len(runs)} runs of sizes {tuple(sizes)}: give at least one run, and sizes "
             f"from {ends[0]} inputs to {ends[1]} outputs, as the data have"
         )
-    kinds_of(problem.losses, runs)
     rows = (len(problem.data.x_train),)
-    for run in runs:
-        if run.labelled is not None and np.shape(run.labelled) != rows:
+    for run, kind in zip(runs, kinds_of(problem.losses, runs), strict=True):
+        if run.labelled is None:
+            continue
+        if kind.every_label:
+            raise UserError(
+                f"loss {run.loss} compares the teacher with each row's label; where labels are "
+                "missing (--labels), take another (--loss)"
+            )
+        if np.shape(run.labelled) != rows:
             raise UserError(f"labelled of a run has {np.shape(run.labelled)}, not {rows} booleans")
     if settings.jitter and problem.data.image_shape is None:
         raise UserError(f"jitter {settings.jitter} moves images; {problem.data.title} has none")
@@ -375,7 +380,7 @@ class Training:
         self.test_inputs = inputs_of(data, data.x_test, **options)
         self.train_inputs = inputs_of(data, data.x_train, settings.jitter, **options)
         self.y_train, self.y_test = backend.asarray(data.y_train), backend.asarray(data.y_test)
-        self.answered: dict[int, np.ndarray] = {}
+        self.answered: dict[Callable[..., Any], np.ndarray] = {}
         targets, versions, constants = self.targets_of([(self.runs[r], kinds[r]) for r in first])
         self.targets = Table(targets, versions[arm_of_run], dtype=self.dtype, backend=backend)
         self.constant = constants[arm_of_run]
@@ -427,9 +432,9 @@ class Training:
             return None
         outputs = self.problem.outputs
         if callable(run.targets):
-            if id(run.targets) not in self.answered:
-                self.answered[id(run.targets)] = answers(run.targets, self.train_inputs, outputs)
-            return self.answered[id(run.targets)].astype(self.dtype, copy=False)
+            if run.targets not in self.answered:
+                self.answered[run.targets] = answers(run.targets, self.train_inputs, outputs)
+            return self.answered[run.targets].astype(self.dtype, copy=False)
         teacher = np.asarray(run.targets, self.dtype)
         rows, views = (len(self.train_inputs), outputs), self.train_inputs.views
         if teacher.shape != rows and (views == 1 or teacher.shape != (views, *rows)):
@@ -547,9 +552,10 @@ class Training:
 
     def as_teacher(self, replica: int) -> Callable[[np.ndarray], np.ndarray]:
         """One of the networks as a teacher that is asked: its outputs (B, ·) for inputs (B, I)."""
-        network, backend = self.network.select([replica]), self.backend
+        backend = self.backend
 
         def ask(x: np.ndarray) -> np.ndarray:
+            network = self.network.select([replica])
             return backend.to_numpy(network.predict(backend.asarray(x, network.dtype)))[0]
 
         return ask

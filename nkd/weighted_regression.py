@@ -147,6 +147,7 @@ class WeightedRegressionLoss(Loss):
         losses: names in `WEIGHINGS`, one per replica, or one for all.
     """
 
+    every_label = True
     names = WEIGHINGS
 
     def __init__(

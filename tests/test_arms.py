@@ -202,7 +202,7 @@ def test_a_sweep_and_arms_as_a_user_runs_them(tmp_path):
         (CLASSIFICATION, ["--dataset", "digits", "--rows", "5"], "--rows 5: "),
         (CLASSIFICATION, ["--dataset", "digits", "--labels", "2000"], "--labels 2000: "),
         (CLASSIFICATION, ["--rows", "50", "--labels", "50"], "--rows 50: "),
-        (CLASSIFICATION, ["--dataset", "digits", "--sweep", "rows=50,nan"], "--rows nan: "),
+        (CLASSIFICATION, ["--dataset", "digits", "--sweep", "rows=50,nan"], "--sweep rows=nan: "),
         (CLASSIFICATION, ["--sweep", "rows=many"], "--sweep rows=many"),
         (CLASSIFICATION, ["--first-seed", "9" * 40], "--first-seed 999"),
         (REGRESSION, ["--dataset", "friedman", "--labels", "0"], "--labels 0: "),

@@ -30,7 +30,7 @@ from nkd import (
 from nkd.backend import NUMPY
 from nkd.conditions import lessons
 from nkd.data import fewer_rows, nested_order
-from nkd.experiment import networks_of
+from nkd.experiment import Experiment, networks_of
 from nkd.losses import softmax
 from nkd.report.conditions import PERSON_MOVED, ByNumber, Cell
 from nkd.report.files import Folder
@@ -218,6 +218,10 @@ def test_fewer_rows_get_steps_by_one_rule(rows, more, batch_size, epochs):
     for power, low, high in ((0.0, steps, steps), (1.0, steps * rows / of, steps * rows / of)):
         found = for_rows(settings, rows, of, power).epochs * per_epoch
         assert low - per_epoch <= found <= high + per_epoch
+    hundredth = for_rows(Settings(20, 100, 0.1), 600, 60_000)
+    assert hundredth.epochs == 63  # three times 20, as its documentation says
+    moved_images = for_rows(replace(settings, jitter=2), rows, of)
+    assert abs(moved_images.epochs * per_epoch - steps) <= per_epoch  # as many steps
     changed = {"epochs": 1, "average": 0, "report_every": 0}
     assert replace(own, **changed) == replace(settings, **changed)
 
@@ -362,8 +366,8 @@ def test_a_table_of_outputs_can_teach_few_rows_and_labels():
     [
         ({"rows": 9}, "--rows 9: give a whole number from 10"),
         ({"rows": 1438}, "--rows 1438: "),
-        ({"sweep": {"rows": [50, 5000]}}, "--rows 5000: "),
-        ({"sweep": {"labels": [50.5]}}, r"--labels 50\.5: "),
+        ({"sweep": {"rows": [50, 5000]}}, "--sweep rows=5000: "),
+        ({"sweep": {"labels": [50.5]}}, r"--sweep labels=50\.5: "),
         ({"sweep": {"rows": [50, 50]}}, "each once"),
         ({"sweep": {"rows": []}}, "at least one"),
         ({"rows": 50, "labels": 50}, "one of them"),
@@ -382,7 +386,7 @@ def test_outputs_cannot_be_asked(digits):
     problem, _ = digits
     said = TeacherOutputs(np.zeros((1437, 10)), np.zeros((360, 10)))
     for options in ({"moved": 1}, {"sweep": {"labels": [50]}}):
-        with pytest.raises(UserError, match=r"moved=|trained elsewhere"):
+        with pytest.raises(UserError, match=r"moved=|elsewhere"):
             compare(problem, said, (8,), SETTINGS, seeds=[0], **options)
 
 
@@ -404,3 +408,74 @@ def test_the_student_is_compared_with_the_better_person_and_cells_are_one_family
     assert [cell.best_person for cell in counts.cells] == ["person", PERSON_MOVED]
     assert [difference.family for difference in counts.differences] == [2, 2]
     assert max(d.confidence for d in counts.differences) == pytest.approx(0.975)
+
+
+@pytest.mark.parametrize("loss", ["bounded", "attentive", "rejected"])
+def test_losses_that_compare_teacher_and_label_are_refused_where_labels_are_missing(loss):
+    problem = Regression(load_regression("friedman"))
+    teachers = networks_of(problem, (8,), [0], Settings(1, 64, 0.01), labels=50)
+    with pytest.raises(UserError, match=f"loss {loss} compares .*--labels"):
+        compare(problem, teachers, (8,), Settings(1, 64, 0.01), seeds=[0], labels=50, loss=loss)
+    assert not teachers.started
+
+
+def test_control_arms_of_few_rows_take_these_rows_from_teachers_that_average(digits):
+    problem, _ = digits
+    teachers = networks_of(problem, (16,), [0], Settings(3, 32, 0.01, average=2))
+    options = {"seeds": [0, 1], "rows": 200, "controls": ["early-teacher", "shuffled-teacher"]}
+    results = compare(problem, teachers, (8,), Settings(3, 32, 0.01), **options)
+    arms = results.comparison.arms
+    assert [arm.name for arm in arms] == ["early-teacher", "shuffled-teacher"]
+    assert all(run.targets.shape == (200, 10) for arm in arms for run in arm.runs)
+
+
+def test_a_sweep_of_numbers_that_stops_keeps_those_that_are_done(digits, tmp_path, monkeypatch):
+    problem, teachers = digits
+    cell = Experiment.cell
+
+    def stopping(self, what, number):
+        if number == 200:
+            raise UserError("training diverged")
+        return cell(self, what, number)
+
+    monkeypatch.setattr(Experiment, "cell", stopping)
+    options = {**OPTIONS, "sweep": {"rows": [100, 200]}, "folder": Folder(tmp_path)}
+    with pytest.raises(UserError, match="diverged"):
+        compare(problem, teachers, (8,), Settings(3, 32, 0.01), **options)
+    record = json.loads((tmp_path / "results.json").read_text())
+    assert [cell["rows"] for cell in record["rows"]] == [100]
+
+
+def test_without_reports_the_last_epoch_is_measured_and_shown(digits, tmp_path):
+    problem, teachers = digits
+    settings = Settings(3, 32, 0.01, report_every=0)
+    results = compare(problem, teachers, (8,), settings, **OPTIONS, folder=Folder(tmp_path))
+    history = results.networks["student"].training.history
+    assert [bool(epoch.test) for epoch in history] == [False, False, True]
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_teacher_with_inputs_of_its_own_can_be_read_but_not_asked(digits):
+    problem, _ = digits
+    data = problem.data
+    doubled = {name: np.tile(getattr(data, name), 2) for name in ("x_train", "x_test")}
+    other = Classification(replace(data, image_shape=None, **doubled))
+    teachers = networks_of(other, (8,), [0], Settings(1, 32, 0.01))
+    results = compare(problem, teachers, (8,), Settings(1, 32, 0.01), seeds=[0])
+    assert results.teachers == 1
+    with pytest.raises(UserError, match="same inputs"):
+        compare(problem, teachers, (8,), Settings(1, 32, 0.01), seeds=[0], moved=1)
+
+
+def test_one_function_is_asked_once_however_often_it_is_named():
+    class Teacher:
+        asked = 0
+
+        def ask(self, x):
+            self.asked += 1
+            return teacher(x)
+
+    one = Teacher()
+    training = train([Run(1, 0.5, 2.0, one.ask), Run(2, 0.5, 2.0, one.ask)])
+    assert one.asked == 1  # all 9 · 22 views in one question
+    assert len(training.targets.flat) == 9 * ROWS

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nkd.arms import CONTROLS, Arm
+from nkd.report.screen import table_of
 from nkd.report.view import View
 from nkd.statistics import PairedDifference, about, paired_differences, units
 
@@ -78,17 +79,7 @@ class Comparison:
 
     def table(self) -> Any:
         """The table, for `Screen.print`."""
-        from rich import box
-        from rich.table import Table
-
-        table = Table(
-            box=box.SIMPLE_HEAD, title=self.title(), caption=self.caption(), caption_justify="left"
-        )
-        for number, name in enumerate(self.head()):
-            table.add_column(name, justify="left" if number in (0, 4) else "right")
-        for row in self.rows():
-            table.add_row(*row)
-        return table
+        return table_of(self.title(), self.caption(), self.head(), self.rows())
 
     def record(self) -> list[dict[str, Any]]:
         """A record per arm, as plain numbers and text."""

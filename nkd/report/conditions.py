@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nkd.report.screen import table_of
 from nkd.report.view import View
 from nkd.statistics import PairedDifference, paired_difference, paired_differences, units
 
@@ -83,7 +84,7 @@ class Moved:
 
     def table(self) -> Any:
         """The table, for `Screen.print`."""
-        return rich_table(self.title(), self.caption(), self.head(), self.rows())
+        return table_of(self.title(), self.caption(), self.head(), self.rows())
 
     def record(self) -> dict[str, Any]:
         """All of it, as plain numbers and text."""
@@ -132,7 +133,7 @@ class ByNumber:
     def __init__(
         self, view: View, dataset: str, what: str, cells: Sequence[Cell], teachers: int = 1
     ) -> None:
-        self.view, self.dataset, self.what = view, dataset, what
+        self.view, self.dataset, self.what, self.teachers = view, dataset, what, teachers
         self.cells = sorted(cells, key=lambda cell: cell.number)
         self.names = [name for name in STYLES if name in self.cells[0].finals]
         self.compared = "the better Person" if PERSON_MOVED in self.names else "Person"
@@ -153,11 +154,17 @@ class ByNumber:
             "labels": "Teacher, Student and Person know the same labels, so many; the Student is "
             "also told what the Teacher says about all rows.",
         }[self.what]
+        family = len(self.cells)
+        if PERSON_MOVED in self.names:
+            known += " The better Person is the one with the lower mean."
+        corrected = f"corrected for {family} numbers (Holm); they are " if family > 1 else ""
+        others = (
+            "seeds with this one Teacher and" if self.teachers == 1 else "Teachers and seeds with"
+        )
         return (
             f"{known} Mean ± standard deviation over {self.pairs} seed(s). Difference: Student − "
-            f"{self.compared}; less is better. Intervals and verdicts are corrected for "
-            f"{len(self.cells)} numbers (Holm). They are for other seeds with these rows and "
-            "labels, which were drawn once."
+            f"{self.compared}; less is better. Intervals and verdicts are {corrected}for other "
+            f"{others} these {self.what}, which were drawn once."
         )
 
     def head(self) -> list[str]:
@@ -180,7 +187,7 @@ class ByNumber:
 
     def table(self) -> Any:
         """The table, for `Screen.print`."""
-        return rich_table(self.title(), self.caption(), self.head(), self.rows())
+        return table_of(self.title(), self.caption(), self.head(), self.rows())
 
     def record(self) -> list[dict[str, Any]]:
         """A record for each number, as plain numbers and text."""
@@ -263,18 +270,3 @@ def interval(difference: PairedDifference, view: View) -> str:
         f"{difference.mean:{style}} ({difference.low:{style}} to {difference.high:{style}}): "
         f"{difference.verdict}"
     )
-
-
-def rich_table(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    """A table for `Screen.print`."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        box=box.SIMPLE_HEAD, title=title, caption=caption, caption_justify="left", pad_edge=False
-    )
-    for number, name in enumerate(head):
-        table.add_column(name, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -50,8 +50,9 @@ def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:
             final = contender.final[measure.name].mean() * factor
             axes.axhline(final, color=colour, label=f"{name.capitalize()}, as given")
             continue
-        epochs = [epoch.number for epoch in training.history]
-        test = np.array([epoch.test[measure.name][members] for epoch in training.history]) * factor
+        history = [epoch for epoch in training.history if epoch.test]
+        epochs = [epoch.number for epoch in history]
+        test = np.array([epoch.test[measure.name][members] for epoch in history]) * factor
         mean = test.mean(axis=1)
         axes.plot(epochs, mean, color=colour, label=name.capitalize())
         if test.shape[1] > 1:

@@ -149,11 +149,11 @@ class Results:
         self.moved = Moved(self.view, title, pixels, plain, moved, self.teachers)
         return self.moved
 
-    def compare_counts(self, what: str, cells: Sequence[Cell]) -> ByNumber:
-        """Compare by number of rows or labels; keep the result in `counts`."""
+    def add_cell(self, what: str, cell: Cell) -> None:
+        """Compare by number of rows or labels, with one more number; see `counts`."""
         title = self.problem.data.title
+        cells = [*(self.counts[what].cells if what in self.counts else ()), cell]
         self.counts[what] = ByNumber(self.view, title, what, cells, self.teachers)
-        return self.counts[what]
 
     def final(self, name: str) -> dict[str, np.ndarray]:
         """The test metrics after the last epoch of one of the three, one number per seed."""

@@ -13,6 +13,22 @@ PLAIN_WIDTH = 110
 """Width in columns of output that does not go to a terminal."""
 
 
+def table_of(title: str, caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    """A table for `Screen.print`: text on the left, numbers on the right, a verdict as text."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title, caption=caption, caption_justify="left", pad_edge=False
+    )
+    for number, name in enumerate(head):
+        text = number == 0 or name == "verdict"
+        table.add_column(name, justify="left" if text else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
 class Screen:
     """Prints a run as it happens: a live bar on a terminal, plain lines elsewhere.
 
