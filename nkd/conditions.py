@@ -69,8 +69,7 @@ def lessons(
 
     Args:
         settings: how they are trained on all training rows.
-        targets: what K teachers say about all of them, (K, N, ·), or about all views of them,
-            (K, V, N, ·).
+        targets: what K teachers say about all of them, (K, N, ·).
         how: α, T, the loss and its parameters, see `nkd.distillation.pairs`.
         rows: how many rows both train on; by default all.
         labels: how many labels there are. The Persons train on these rows, the Students on all.
@@ -81,7 +80,7 @@ def lessons(
         part, known = part_of(problem, count)
         own = for_rows(settings, count, len(problem.data.x_train))
     if rows is not None:
-        targets = targets[..., known, :]
+        targets = targets[:, known]
     runs = pairs(seeds, targets=targets, **how)
     students, persons = runs[: len(seeds)], runs[len(seeds) :]
     if labels is None:

@@ -325,8 +325,11 @@ class Experiment:
 
     def on_moved_images(self) -> dict[str, np.ndarray]:
         """Train pairs on moved images; return the decisive measure of each, (seeds,)."""
-        teacher, data, p = self.teacher, self.given.data, self.moved
+        teacher, p = self.teacher, self.moved
         assert isinstance(teacher, Training)  # checked in the beginning
+        named = self.lessons(self.targets, dataclasses.replace(self.settings, jitter=p))
+        student = named["student"]
+        data = student.problem.data
         images = inputs_of(data, data.x_train, p, dtype=teacher.dtype, backend=teacher.backend)
         questions = self.teachers * math.ceil(images.views * len(images) / ASKED_ROWS)
         rows = images.views, len(images), self.given.outputs
@@ -335,8 +338,13 @@ class Experiment:
             for number in range(self.teachers):
                 ask = teacher.as_teacher(number)
                 said[number] = answers(ask, images, self.given.outputs, track)
-        settings = dataclasses.replace(self.settings, jitter=p)
-        return self.finals(self.lessons(said, settings), "on moved images")
+        teachers = list(said)
+        runs = [
+            dataclasses.replace(run, targets=teachers[number % self.teachers])
+            for number, run in enumerate(student.runs)
+        ]
+        named["student"] = dataclasses.replace(student, runs=runs)
+        return self.finals(named, "on moved images")
 
     def cell(self, what: str, number: int) -> Cell:
         """The comparison with so many rows or labels."""

@@ -275,7 +275,13 @@ def test_importing_the_package_is_light():
 @pytest.mark.parametrize(
     ("runner", "flags", "name", "measure", "bounds"),
     [
-        (CLASSIFICATION, ["--epochs", 1, "--seeds", 2], "mnist", "accuracy", (0.9, 0.99)),
+        (
+            CLASSIFICATION,
+            ["--epochs", 1, "--seeds", 2, "--rows", 20_000],
+            "mnist",
+            "accuracy",
+            (0.9, 0.99),
+        ),
         (REGRESSION, ["--epochs", 3, "--seeds", 2], "california", "r2", (0.5, 0.85)),
     ],
 )
