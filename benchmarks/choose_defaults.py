@@ -15,6 +15,7 @@ and why to docs/defaults.md. A part that is left out keeps its records from the 
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Callable
@@ -172,6 +173,7 @@ class Search:
             details = {"bound": bound, "splits": 3}
             self.keep("teacher on three splits", np.concatenate(values), settings, **details)
 
+    @functools.cached_property
     def chosen(self) -> tuple[float | None, Settings, Training]:
         """The bound, the Person's settings, and the best Teacher, of the first seed, trained."""
         names = {record["network"] for record in self.records}
@@ -187,7 +189,7 @@ class Search:
 
     def few(self) -> None:
         """The Student's α and T on fewer rows."""
-        grid, (bound, settings, teacher) = self.grid, self.chosen()
+        grid, (bound, settings, teacher) = self.grid, self.chosen
         seeds, options = range(grid["seeds"]["student"]), {"backend": self.backend}
         for count in grid.get("few", ()):
             how = teacher, grid["student"], settings
@@ -206,7 +208,7 @@ class Search:
 
     def rows(self) -> None:
         """How many steps Person and Student get on fewer rows."""
-        grid, (bound, settings, teacher) = self.grid, self.chosen()
+        grid, (bound, settings, teacher) = self.grid, self.chosen
         problem, seeds = self.problems[bound], range(grid["seeds"]["student"])
         best = self.best("student")
         how = best["alpha"], teacher.outputs(teacher.train_inputs)[0], best.get("temperature", 1.0)
@@ -238,7 +240,7 @@ class Search:
 
     def student(self) -> None:
         """The Student's α and T, with the Person's settings and the best Teacher."""
-        grid, (bound, settings, trained) = self.grid, self.chosen()
+        grid, (bound, settings, trained) = self.grid, self.chosen
         results = compare(
             self.problems[bound],
             trained,

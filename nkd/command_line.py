@@ -131,14 +131,12 @@ class Flags:
         return own | self.given("alpha", "temperature")
 
     def settings(self, settings: Settings, report_every: int) -> Settings:
-        """A network's settings with those that the flags give; a mean keeps its share of epochs."""
-        given = self.given("epochs", "batch_size", "learning_rate", "schedule")
-        share = given.get("epochs", settings.epochs) / settings.epochs
+        """A network's settings with those that the flags give."""
+        given = self.given("batch_size", "learning_rate", "schedule")
         return dataclasses.replace(
-            settings,
+            settings.lasting(self.epochs or settings.epochs),
             report_every=report_every,
             optimizer=self.optimizer,
-            average=round(settings.average * share),
             **given,
         )
 

@@ -64,8 +64,8 @@ def lessons(
     *,
     rows: int | None = None,
     labels: int | None = None,
-) -> tuple[Lesson, Lesson]:
-    """The Students' lesson and the Persons'.
+) -> dict[str, Lesson]:
+    """The lessons of "student" and "person".
 
     Args:
         settings: how they are trained on all training rows.
@@ -83,12 +83,13 @@ def lessons(
         targets = targets[:, known]
     runs = pairs(seeds, targets=targets, **how)
     students, persons = runs[: len(seeds)], runs[len(seeds) :]
+    person = Lesson(part, persons, own, known)
     if labels is None:
-        return Lesson(part, students, own, known), Lesson(part, persons, own, known)
+        return {"student": Lesson(part, students, own, known), "person": person}
     labelled = np.zeros(len(problem.data.x_train), bool)
     labelled[known] = True
     students = [replace(run, labelled=labelled) for run in students]
-    return Lesson(problem, students, settings), Lesson(part, persons, own, known)
+    return {"student": Lesson(problem, students, settings), "person": person}
 
 
 def side_by_side(lessons: Mapping[str, Lesson]) -> list[list[tuple[str, Lesson]]]:

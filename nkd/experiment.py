@@ -23,11 +23,11 @@ from nkd.data import check_count
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs, pairs
 from nkd.errors import UserError
 from nkd.memory import bytes_of_training
-from nkd.report.conditions import PERSON_MOVED, Cell
+from nkd.report.conditions import Cell
 from nkd.report.files import Folder
 from nkd.report.results import Contender, Results
 from nkd.report.screen import Screen
-from nkd.report.view import view_of
+from nkd.report.view import PERSON_MOVED, view_of
 from nkd.training import ASKED_ROWS, Settings, Training, answers, check_fit, for_rows, inputs_of
 
 RECORDED_PACKAGES = (
@@ -274,21 +274,24 @@ class Experiment:
         """Train the teachers, if they are to be trained, and hear what they say."""
         if isinstance(self.teacher, Training):
             self.train(["teacher"] * self.teachers, self.teacher)
-            data, of, table = self.given.data, self.teacher, self.teacher.train_inputs
-            if len(table) < len(data.x_train):  # those with a label
-                table = inputs_of(data, data.x_train, dtype=of.dtype, backend=of.backend)
-            self.targets = of.outputs(table)
+            self.targets = self.said_by(self.teacher)
         else:
             self.targets = self.teacher.train
 
-    def lessons(self, targets: np.ndarray, settings: Settings) -> dict[str, Lesson]:
-        """What Students and Persons learn, from teachers that say this."""
-        both = lessons(self.problem, settings, self.seeds, targets, self.how, **self.known)
-        return dict(zip(("student", "person"), both, strict=True))
+    def said_by(self, teacher: Training) -> np.ndarray:
+        """What teachers say about all training rows (K, N, ·), also if they know few of them."""
+        data, table = self.given.data, teacher.train_inputs
+        if len(table) < len(data.x_train):
+            table = inputs_of(data, data.x_train, dtype=teacher.dtype, backend=teacher.backend)
+        return teacher.outputs(table)
+
+    def lessons(self, settings: Settings) -> dict[str, Lesson]:
+        """What Students and Persons learn from the teachers, with these settings."""
+        return lessons(self.problem, settings, self.seeds, self.targets, self.how, **self.known)
 
     def pairs(self) -> Results:
         """Train Students and Persons, and compare them."""
-        self.plain, half = self.lessons(self.targets, self.settings), len(self.seeds)
+        self.plain, half = self.lessons(self.settings), len(self.seeds)
         contenders: dict[str, Contender] = {}
         for group in side_by_side(self.plain):
             first, runs = group[0][1], [run for _, lesson in group for run in lesson.runs]
@@ -327,7 +330,7 @@ class Experiment:
         """Train pairs on moved images; return the decisive measure of each, (seeds,)."""
         teacher, p = self.teacher, self.moved
         assert isinstance(teacher, Training)  # checked in the beginning
-        named = self.lessons(self.targets, dataclasses.replace(self.settings, jitter=p))
+        named = self.lessons(dataclasses.replace(self.settings, jitter=p))
         student = named["student"]
         data = student.problem.data
         images = inputs_of(data, data.x_train, p, dtype=teacher.dtype, backend=teacher.backend)
@@ -348,8 +351,9 @@ class Experiment:
 
     def cell(self, what: str, number: int) -> Cell:
         """The comparison with so many rows or labels."""
-        teacher = self.teacher
+        finals, targets = {}, self.targets
         if what == "labels":
+            teacher = self.teacher
             assert isinstance(teacher, Training)  # checked in the beginning
             hidden, seeds = teacher.network.sizes[1:-1], [run.seed for run in teacher.runs]
             options: dict[str, Any] = {"memory": self.memory, "backend": teacher.backend}
@@ -357,18 +361,15 @@ class Experiment:
             quiet = dataclasses.replace(teacher.settings, report_every=0)
             teacher = networks_of(self.given, hidden, seeds, quiet, **options)
             self.screen.train_quietly(teacher, f"{number:,} labels, teacher")
-        same = self.student, self.settings, self.how, self.seeds, {what: number}, self.moved
-        one = Experiment(self.given, teacher, *same, self.memory, self.backend, self.screen)
-        one.teach()
-        named = one.lessons(one.targets, self.settings)
+            targets = self.said_by(teacher)
+            finals["teacher"] = teacher.history[-1].test[self.view.decisive.name]
+        few = {what: number}
+        named = lessons(self.given, self.settings, self.seeds, targets, self.how, **few)
         if what == "labels" and self.moved:
             images = dataclasses.replace(self.settings, jitter=self.moved)
             own = for_rows(images, number, len(self.given.data.y_train))
             named[PERSON_MOVED] = dataclasses.replace(named["person"], settings=own)
-        finals = one.finals(named, f"{number:,} {what}")
-        if isinstance(teacher, Training) and what == "labels":
-            finals["teacher"] = teacher.history[-1].test[self.view.decisive.name]
-        return Cell(number, finals)
+        return Cell(number, finals | self.finals(named, f"{number:,} {what}"))
 
     def arms(self, sweep: Mapping[str, Sequence[Any]], controls: Sequence[str]) -> list[Arm]:
         """The cells of a sweep and the control arms."""

@@ -81,11 +81,11 @@ def bytes_of_training(
     said = [runs[r].targets for r in first]
     views = [(2 * p + 1) ** 2 if callable(each) or np.ndim(each) == 3 else 1 for each in said]
     targets = sum(views) * N * t * number
-    answers = len({id(each) for each in said if callable(each)}) * max(views) * N * C * number
+    asked = len({each for each in said if callable(each)})
+    answers = asked * max(views) * N * C * number
     making = targets + max(views) * N * (5 * C + 3) * number
-    asking = min(max(views) * N, ASKED_ROWS) * (I * (2 * number + stored) + 4 * index)
-    if not answers:
-        asking = 0
+    questions = min(max(views) * N, ASKED_ROWS) if asked else 0
+    asking = questions * (I * (2 * number + stored) + 4 * index)
     data = 0
     if p and problem.data.image_shape is not None:
         data += N * stored * math.prod(size + 2 * p for size in problem.data.image_shape)

@@ -69,14 +69,23 @@ class Settings:
         if not 0 <= self.average <= self.epochs:
             raise UserError(f"average {self.average} must lie in 0 … {self.epochs}, the epochs")
 
+    def lasting(self, epochs: int) -> "Settings":
+        """The same for so many epochs; a mean of weights keeps its share of them, as do reports."""
+        share = epochs / self.epochs
+        return replace(
+            self,
+            epochs=epochs,
+            average=round(self.average * share),
+            report_every=self.report_every and max(1, round(self.report_every * share)),
+        )
+
 
 def for_rows(settings: Settings, rows: int, of: int, power: float | None = None) -> Settings:
     """The settings for a part of the training rows that they were made for: with more epochs.
 
     The steps of training shrink like a power of the number of rows, and the epochs grow
     accordingly. The power is ¾, so a hundredth of the rows gets a 32nd of the steps, which is three
-    times the epochs. On moved images it is 0: each image has many views, so as many steps pay. A
-    mean of weights keeps its share of the epochs, and so do reports.
+    times the epochs. On moved images it is 0: each image has many views, so as many steps pay.
 
     Args:
         rows: how many rows there are.
@@ -86,14 +95,7 @@ def for_rows(settings: Settings, rows: int, of: int, power: float | None = None)
     if power is None:
         power = 0.0 if settings.jitter else 0.75
     steps = settings.epochs * math.ceil(of / settings.batch_size) * (rows / of) ** power
-    epochs = max(1, round(steps / math.ceil(rows / settings.batch_size)))
-    share = epochs / settings.epochs
-    return replace(
-        settings,
-        epochs=epochs,
-        average=round(settings.average * share),
-        report_every=settings.report_every and max(1, round(settings.report_every * share)),
-    )
+    return settings.lasting(max(1, round(steps / math.ceil(rows / settings.batch_size))))
 
 
 @dataclass(frozen=True)

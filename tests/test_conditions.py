@@ -32,10 +32,10 @@ from nkd.conditions import lessons
 from nkd.data import fewer_rows, nested_order
 from nkd.experiment import Experiment, networks_of
 from nkd.losses import softmax
-from nkd.report.conditions import PERSON_MOVED, ByNumber, Cell
+from nkd.report.conditions import ByNumber, Cell
 from nkd.report.files import Folder
 from nkd.report.screen import Screen
-from nkd.report.view import view_of
+from nkd.report.view import PERSON_MOVED, view_of
 from nkd.tables import MovedImages, Table, batch_orders, moved
 from nkd.training import Step, answers, for_rows
 
@@ -258,13 +258,13 @@ def test_who_trains_on_what():
     problem, settings = Classification(load_classification("digits")), Settings(10, 32, 0.01)
     targets = np.random.default_rng(0).normal(size=(2, 1437, 10))
     how = {"alpha": 0.5, "temperature": 2.0}
-    student, person = lessons(problem, settings, [0, 1], targets, how, rows=100)
+    student, person = lessons(problem, settings, [0, 1], targets, how, rows=100).values()
     assert student.problem is person.problem
     assert len(student.problem.data.x_train) == 100
     assert student.settings == person.settings == for_rows(settings, 100, 1437)
     _, rows = fewer_rows(problem.data, 100)
     assert all((run.targets == targets[n][rows]).all() for n, run in enumerate(student.runs))
-    student, person = lessons(problem, settings, [0, 1], targets, how, labels=100)
+    student, person = lessons(problem, settings, [0, 1], targets, how, labels=100).values()
     assert student.problem is problem
     assert student.settings == settings
     assert (np.flatnonzero(student.runs[0].labelled) == rows).all()

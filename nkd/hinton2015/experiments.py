@@ -15,8 +15,7 @@ from nkd.distillation import Classification, Run
 from nkd.hinton2015.biases import add_bias, best_bias, matched_bias
 from nkd.report.files import Folder
 from nkd.report.screen import Screen
-from nkd.tables import Table
-from nkd.training import Settings, Training
+from nkd.training import Settings, Training, inputs_of
 
 Measured = dict[str, Any]
 """What an experiment found with one seed, as plain numbers."""
@@ -135,7 +134,7 @@ class Experiments:
         run = Run(seed, plan.alpha, plan.temperature, self.logits(seed)[rows])
         training = self.train(transfer, plan.student_units, [run], settings)
 
-        everything = Table(data.x_train, scale=data.input_scale, backend=self.backend)
+        everything = inputs_of(data, data.x_train, backend=self.backend)
         z_train, z = training.outputs(everything)[0], training.outputs(training.test_inputs)[0]
         count = int(np.isin(data.y_train, classes).sum())
         these = np.isin(data.y_test, classes)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nkd.arms import CONTROLS, Arm
+from nkd.report.files import png
 from nkd.report.screen import table_of
 from nkd.report.view import View
 from nkd.statistics import PairedDifference, about, paired_differences, units
@@ -63,18 +64,13 @@ class Comparison:
 
     def rows(self) -> list[list[str]]:
         """The table: a row per arm."""
-        rows, style = [], f"+{self.measure.style}"
+        rows = []
         for arm, values, difference in zip(
             self.arms, self.finals[self.measure.name], self.differences, strict=True
         ):
-            interval = "–"
-            if difference.low is not None and difference.high is not None:
-                interval = f"{difference.low:{style}} to {difference.high:{style}}"
             name = f"{arm.name}: {CONTROLS[arm.name]}" if arm.name in CONTROLS else arm.name
-            mean = f"{difference.mean:{style}}"
-            rows.append(
-                [name, self.measure.text(values), mean, interval, verdict(difference, self.unit)]
-            )
+            between = self.view.change(difference.mean), self.view.interval(difference)
+            rows.append([name, self.measure.text(values), *between, verdict(difference, self.unit)])
         return rows
 
     def table(self) -> Any:
@@ -182,13 +178,7 @@ class Comparison:
 
     def map_png(self) -> bytes:
         """The map as PNG."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=self.size(), dpi=110, layout="constrained")
-        self.draw(figure)
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-        return picture.getvalue()
+        return png(self.size(), self.draw)
 
 
 def finite(value: float) -> float | None:

@@ -1,24 +1,15 @@
 """Student and Person under other conditions: on moved images, and by number of rows or labels."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from nkd.report.files import png
 from nkd.report.screen import table_of
-from nkd.report.view import View
+from nkd.report.view import COLOURS, MARKS, PERSON_MOVED, View
 from nkd.statistics import PairedDifference, paired_difference, paired_differences, units
-
-PERSON_MOVED = "person on moved images"
-
-STYLES = {
-    "teacher": {"color": "#000000", "marker": "s"},
-    "student": {"color": "#0072B2", "marker": "o"},
-    "person": {"color": "#D55E00", "marker": "^"},
-    PERSON_MOVED: {"color": "#CC79A7", "marker": "v"},
-}
 
 
 class Moved:
@@ -65,7 +56,7 @@ class Moved:
             "each use, and the Student is told what the Teacher says about the moved image. Each "
             "interval stands for itself. Could the Person have had the moved images, too? Student "
             "on images as they are − Person on moved images: "
-            f"{interval(self.differences['across'], self.view)}."
+            f"{self.text('across')}."
         )
 
     def head(self) -> list[str]:
@@ -79,8 +70,16 @@ class Moved:
             [name.capitalize(), *(measure.text(values[name]) for values in both)]
             for name in ("person", "student")
         ]
-        found = (interval(self.differences[name], self.view) for name in ("plain", "moved"))
+        found = map(self.text, ("plain", "moved"))
         return [*rows, ["Student − Person", *found]]
+
+    def text(self, name: str) -> str:
+        """One of the differences, with its interval and its verdict."""
+        difference, view = self.differences[name], self.view
+        if difference.low is None:
+            return view.change(difference.mean)
+        found = f"{view.change(difference.mean)} ({view.interval(difference)})"
+        return f"{found}: {difference.verdict}"
 
     def table(self) -> Any:
         """The table, for `Screen.print`."""
@@ -135,7 +134,7 @@ class ByNumber:
     ) -> None:
         self.view, self.dataset, self.what, self.teachers = view, dataset, what, teachers
         self.cells = sorted(cells, key=lambda cell: cell.number)
-        self.names = [name for name in STYLES if name in self.cells[0].finals]
+        self.names = [name for name in COLOURS if name in self.cells[0].finals]
         self.compared = "the better Person" if PERSON_MOVED in self.names else "Person"
         self.pairs = len(self.cells[0].finals["student"])
         self.differences = paired_differences(
@@ -174,15 +173,11 @@ class ByNumber:
 
     def rows(self) -> list[list[str]]:
         """The table: a row for each number."""
-        measure, style = self.view.decisive, f"+{self.view.decisive.style}"
-        rows = []
+        view, rows = self.view, []
         for cell, difference in zip(self.cells, self.differences, strict=True):
-            texts = [measure.text(cell.finals[name]) for name in self.names]
-            between = "–"
-            if difference.low is not None and difference.high is not None:
-                between = f"{difference.low:{style}} to {difference.high:{style}}"
-            mean = f"{difference.mean:{style}}"
-            rows.append([f"{cell.number:,}", *texts, mean, between, difference.verdict])
+            texts = [view.decisive.text(cell.finals[name]) for name in self.names]
+            texts += [view.change(difference.mean), view.interval(difference)]
+            rows.append([f"{cell.number:,}", *texts, difference.verdict])
         return rows
 
     def table(self) -> Any:
@@ -217,18 +212,19 @@ class ByNumber:
         numbers = [cell.number for cell in self.cells]
         for name in self.names:
             values = np.array([cell.finals[name] for cell in self.cells])
-            mean, style = values.mean(axis=1), STYLES[name]
-            left.plot(numbers, mean, label=name.capitalize(), markersize=5, **style)
+            mean, colour = values.mean(axis=1), COLOURS[name]
+            style: dict[str, Any] = {"color": colour, "marker": MARKS[name], "markersize": 5}
+            left.plot(numbers, mean, label=name.capitalize(), **style)
             if values.shape[1] > 1:
                 spread = values.std(axis=1, ddof=1)
-                band = {"color": style["color"], "alpha": 0.15, "lw": 0}
-                left.fill_between(numbers, mean - spread, mean + spread, **band)
+                band = mean - spread, mean + spread
+                left.fill_between(numbers, *band, color=colour, alpha=0.15, lw=0)
         for number, difference in zip(numbers, self.differences, strict=True):
             low, high = difference.low, difference.high
             if low is not None and high is not None:
-                right.plot([number, number], [low, high], color="#0072B2", lw=2, alpha=0.5)
+                right.plot([number] * 2, [low, high], color=COLOURS["student"], lw=2, alpha=0.5)
         means = [difference.mean for difference in self.differences]
-        right.plot(numbers, means, "o", color="#0072B2", markersize=6)
+        right.plot(numbers, means, "o", color=COLOURS["student"], markersize=6)
         right.axhline(0, color="grey", lw=1)
         left.set(title=f"test {self.view.decisive.label}", yscale="log")
         left.yaxis.set_major_locator(MaxNLocator(7))
@@ -251,22 +247,9 @@ class ByNumber:
 
     def png(self) -> bytes:
         """The picture as PNG."""
-        from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(10, 4.2), dpi=110, layout="constrained")
-        figure.suptitle(self.title(), fontsize=11)
-        self.draw(figure)
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-        return picture.getvalue()
+        def titled(figure: Any) -> None:
+            figure.suptitle(self.title(), fontsize=11)
+            self.draw(figure)
 
-
-def interval(difference: PairedDifference, view: View) -> str:
-    """A difference with its interval and its verdict."""
-    style = f"+{view.decisive.style}"
-    if difference.low is None or difference.high is None:
-        return f"{difference.mean:{style}}"
-    return (
-        f"{difference.mean:{style}} ({difference.low:{style}} to {difference.high:{style}}): "
-        f"{difference.verdict}"
-    )
+        return png((10, 4.2), titled)

@@ -1,6 +1,6 @@
 """The pictures: report.png as a whole, and the panels that report.html shows one by one."""
 
-import io
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,20 @@ from matplotlib.ticker import MaxNLocator
 from nkd import metrics
 from nkd.distillation import Classification
 from nkd.losses import softmax
+from nkd.report.files import png
 from nkd.report.results import Results
-from nkd.report.view import Measure
+from nkd.report.view import COLOURS, MARKS, Measure
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; the marks differ as well.
-COLOURS = {"teacher": "#000000", "student": "#0072B2", "person": "#D55E00"}
-MARKS = {"teacher": "s", "student": "o", "person": "^"}
 SHOWN_ROWS = 4
 
 
 def report_png(results: Results) -> bytes:
     """The picture as PNG: title, sentence, curves, and the problem's own part below."""
-    figure = Figure(figsize=(11, 10), dpi=110, layout="constrained")
+    return png((11, 10), partial(draw_report, results=results))
+
+
+def draw_report(figure: Figure, results: Results) -> None:
+    """What report.png shows."""
     figure.suptitle(
         f"Teacher, Student and Person on {results.problem.data.title}",
         fontsize=14,
@@ -36,9 +38,6 @@ def report_png(results: Results) -> bytes:
     else:
         predicted_against_true(below, results)
     figure.supxlabel(results.sentence(), fontsize=9, wrap=True)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    return picture.getvalue()
 
 
 def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:

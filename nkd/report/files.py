@@ -5,7 +5,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,21 @@ class Folder:
             stored = "feature" if data.image_shape is None else "pixel"
             metadata["input"] = f"x = {data.input_scale!r} * {stored}"
         self.write(f"{name}.safetensors", save(training.network.tensors(replica), metadata))
+
+
+def png(size: tuple[float, float], draw: Callable[[Any], Any]) -> bytes:
+    """A drawing as PNG.
+
+    Args:
+        size: width and height in inches.
+        draw: draws it on a figure of Matplotlib.
+    """
+    from matplotlib.figure import Figure
+
+    figure, picture = Figure(figsize=size, dpi=110, layout="constrained"), io.BytesIO()
+    draw(figure)
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
 
 
 def columns(part: str, measured: dict[str, np.ndarray] | None, number: int) -> dict[str, float]:

@@ -330,10 +330,7 @@ def sentence(
 ) -> str:
     """The paired difference of Student and Person, in words."""
 
-    def text(value: float) -> str:
-        return f"{value:+{view.decisive.style}}"
-
-    who = f"Student − Person on {dataset}: {text(difference.mean)} {view.noun}"
+    who = f"Student − Person on {dataset}: {view.change(difference.mean)} {view.noun}"
     if difference.pairs == 1:
         return (
             f"{who} in one pair (seed {seeds[0]}). One pair proves nothing: another seed may turn "
@@ -349,10 +346,7 @@ def sentence(
             f"{who} in each of {difference.pairs} pairs ({seeds_text(seeds)}): with no "
             "spread between the pairs there is no interval, and no verdict."
         )
-    interval = (
-        f"{100 * difference.confidence:g} % interval "
-        f"{text(difference.low)} to {text(difference.high)}"
-    )
+    interval = f"{100 * difference.confidence:g} % interval {view.interval(difference)}"
     verdict = {
         "better": "the Student is better than the Person",
         "worse": "the Student is worse than the Person",

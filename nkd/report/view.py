@@ -5,6 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from nkd.distillation import Classification, Problem
+from nkd.statistics import PairedDifference
+
+PERSON_MOVED = "person on moved images"
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; the marks differ as well.
+COLOURS = {
+    "teacher": "#000000",
+    "student": "#0072B2",
+    "person": "#D55E00",
+    PERSON_MOVED: "#CC79A7",
+}
+MARKS = {"teacher": "s", "student": "o", "person": "^", PERSON_MOVED: "v"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,17 @@ class View:
     table: tuple[Measure, ...]
     decisive: Measure
     noun: str
+
+    def change(self, value: float) -> str:
+        """A difference in the decisive measure, with its sign."""
+        return f"{value:+{self.decisive.style}}"
+
+    def interval(self, difference: PairedDifference) -> str:
+        """The interval of a difference in the decisive measure, or – if there is none."""
+        low, high = difference.low, difference.high
+        if low is None or high is None:
+            return "–"
+        return f"{self.change(low)} to {self.change(high)}"
 
     def describe(self, values: dict[str, np.ndarray], members: list[int]) -> str:
         """The metrics of a progress line, as means over some of the networks."""
