@@ -10,6 +10,7 @@ import math
 import os
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -85,13 +86,19 @@ class Backend:
     def synchronize(self) -> None:
         """Wait until the device has finished all its work (needed for timing)."""
 
+    def compiling(self, tell: Callable[[], Any]) -> AbstractContextManager[Any]:
+        """Call `tell` whenever a function starts to be compiled within this context."""
+        return nullcontext()
+
     def buffer(self, replicas: Sequence[int], columns: int, dtype: Any) -> "Buffer":
         """Memory for an array (*replicas, B, columns) whose B varies."""
         return Buffer(self.xp, replicas, columns, dtype)
 
 
 class NumbaBackend(Backend):
-    """NumPy, with the named operations compiled by Numba: fused_cpu.py.
+    """NumPy, with the training step and the outputs of networks compiled by Numba: fused_cpu.py.
+
+    A step with parts that are not compiled is NumPy's.
 
     Raises:
         UserError: Numba is missing.
@@ -116,15 +123,18 @@ class NumbaBackend(Backend):
         """The cores that Numba may use."""
         return f"{self.forms.THREADS} of {super().device()}"
 
-    def gather(self, out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
-        """Gather and scale in one pass."""
-        self.forms.gather(out, table, rows, scale, work)
+    def compiling(self, tell: Callable[[], Any]) -> AbstractContextManager[Any]:
+        """Call `tell` whenever Numba starts to compile a function that it does not have on disk."""
+        from numba.core import event
 
-    def operation(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        """The compiled form of that function if there is one, else the plain one."""
-        if f"{plain.__module__}.{plain.__name__}" in self.forms.OPERATIONS:
-            return functools.partial(getattr(self.forms, plain.__name__), None)
-        return super().operation(plain)
+        class Listener(event.Listener):
+            def on_start(self, event: Any) -> None:
+                tell()
+
+            def on_end(self, event: Any) -> None:
+                pass
+
+        return event.install_listener("numba:compile", Listener())
 
 
 class CupyBackend(Backend):

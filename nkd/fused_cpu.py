@@ -1,414 +1,72 @@
-"""The named operations compiled by Numba: the same formulas, in few passes and on all cores.
+"""The training step and the outputs of networks, compiled by Numba: `training.Step`, but faster.
 
-Each function named like a plain one (layers.py, losses.py, optimizers.py) has its signature, and
-is tested to equal it. All but the losses work in blocks, and there is only one pool of threads:
-Numba's hands out the blocks, and each block's part of a product is a BLAS call in one thread. A
-block of a layer is some of its columns:
+One call of compiled code makes many steps. It computes what the named operations say (layers.py,
+losses.py, optimizers.py), in one pass each, and is tested to equal the plain step.
 
-    forward, and dz of the backward pass     columns of h
-    dW and dx                                rows of W: the columns of the layer below
+Few networks share all threads: each thread runs the same code on its own block of every array, and
+`meet` separates what depends on the others. With at least as many networks as threads, each thread
+trains some of them alone. A block is a range of
 
-so what a core has written is mostly what it reads next. `train_network` goes through the same
-blocks in the order of `training.Step`. Compiled code is cached on disk.
+    rows               when a batch is gathered
+    columns of h       in the forward pass, and for dz and db in the backward pass
+    rows of W          for dW and dx: the columns of the layer below, whose dz is next
+    parameters         for Adam
+
+so what a thread has written is mostly what it reads next. Products are calls of BLAS, each on a
+thread's own block. In networks too small for BLAS, vectors hold 16 rows of the batch instead.
 """
 
-import importlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
-from types import ModuleType
 from typing import Any, NamedTuple
 
-import llvmlite.binding
-import numba
 import numpy as np
-from numba import prange, types
-from numba.extending import get_cython_function_address
-from threadpoolctl import ThreadpoolController
 
-Array = Any  # always a NumPy array
-
-# No "fastmath": each operation is rounded as written, so a seed always gives the same bits.
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-
-
-def has_threads() -> bool:
-    """Whether Numba finds OpenMP or TBB; waking its own pool takes longer than most products."""
-    for pool in ("omppool", "tbbpool"):
-        try:
-            importlib.import_module(f"numba.np.ufunc.{pool}")
-        except ImportError:
-            continue
-        return True
-    return False
-
-
-THREADS = numba.get_num_threads() if has_threads() else 1
-"""Cores that share the work: NUMBA_NUM_THREADS, or all; 1 without OpenMP and TBB."""
-
-
-def compiled(function: Any, in_parallel: bool) -> Any:
-    """Compile a function; its name, and so its cache entry, depends on the number of threads."""
-    function.__qualname__ += f"_{THREADS}"
-    return numba.njit(**OPTIONS, parallel=in_parallel and THREADS > 1)(function)
-
-
-serial: Callable[..., Any] = partial(compiled, in_parallel=False)
-parallel: Callable[..., Any] = partial(compiled, in_parallel=True)
-
-
-OPERATIONS = {
-    "nkd.layers.dense_forward",
-    "nkd.layers.dense_backward",
-    "nkd.layers.limit_norms",
-    "nkd.losses.distillation_loss",
-    "nkd.losses.squared_error_loss",
-    "nkd.optimizers.adam_update",
-}
-"""The plain functions that have a form here, with the same name."""
-
-PARTS = frozenset(
-    {"mlp", "dense", "distillation_loss", "squared_error_loss", "adam_update", "gather"}
+from nkd.cpu_primitives import (
+    LANES,
+    THREADS,
+    Array,
+    Team,
+    compiled,
+    in_threads,
+    load,
+    meet,
+    plus_product,
+    product,
+    repeated,
+    store,
+    sum_of,
+    use_one_blas_thread,
+    where_positive,
 )
+from nkd.optimizers import FLUSH_EVERY
+
+__all__ = ["PARTS", "THREADS", "CompiledForward", "CompiledStep", "use_one_blas_thread"]
+
+LOSSES = ("squared_error_loss", "distillation_loss", "weighted_squared_error_loss")
+"""The compiled losses; a loss's number in this list stands for it in compiled code."""
+
+PARTS = frozenset({"mlp", "dense", "dropout", "limit_norms", "adam_update", "gather", *LOSSES})
 """The parts that `CompiledStep` and `CompiledForward` support: see `Backend.computes`."""
 
+SMALL = 2_000
+"""Up to so many parameters vectors of rows are faster than BLAS: docs/performance.md."""
 
-# Matrix products: SciPy's BLAS, the one that Numba can call, in one thread.
-
-
-def blas(name: str, arguments: int) -> Any:
-    """SciPy's BLAS function of that name, callable in compiled code; all arguments are pointers."""
-    symbol = f"nkd_{name}"
-    address = get_cython_function_address("scipy.linalg.cython_blas", name)
-    llvmlite.binding.add_symbol(symbol, address)
-    return types.ExternalFunction(symbol, types.void(*[types.voidptr] * arguments))
-
-
-sgemm, dgemm = blas("sgemm", 13), blas("dgemm", 13)
-sgemv, dgemv = blas("sgemv", 11), blas("dgemv", 11)
-
-
-def use_one_blas_thread() -> None:
-    """Keep SciPy's BLAS in the calling thread. NumPy's, if it is another one, stays as it is."""
-    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    of_scipy = [each for each in libraries if "scipy.libs" in each.filepath]
-    for library in of_scipy or libraries:
-        library.set_num_threads(1)
-
-
-@serial
-def stored(array: Array) -> tuple[int, int]:
-    """How BLAS reads an array: as it is or transposed, and the leading dimension."""
-    if array.strides[1] == array.itemsize:
-        return ord("N"), max(array.strides[0] // array.itemsize, array.shape[1])
-    return ord("T"), max(array.strides[1] // array.itemsize, array.shape[0])
-
-
-@serial
-def product(out: Array, x: Array, y: Array) -> None:
-    """out ← x y, for parts of arrays with contiguous rows (or columns, if transposed)."""
-    # BLAS is column-major, NumPy row-major: to BLAS each array is its transpose, so outᵀ = yᵀ xᵀ.
-    sizes, flags, scalars = np.empty(6, np.int32), np.empty(2, np.uint8), np.empty(2, x.dtype)
-    sizes[0], sizes[1], sizes[2] = y.shape[1], x.shape[0], x.shape[1]
-    flags[0], sizes[3] = stored(y)
-    flags[1], sizes[4] = stored(x)
-    sizes[5] = stored(out)[1]
-    scalars[0], scalars[1] = 1, 0  # out ← 1·x y + 0·out
-    if len(x) == 1 and flags[0] == ord("N"):  # a row: a matrix-vector product
-        sizes[1], sizes[4] = x.shape[1], x.strides[1] // x.itemsize
-        sizes[5] = out.strides[1] // out.itemsize
-        vector = (
-            flags.ctypes, sizes.ctypes, sizes[1:].ctypes, scalars.ctypes, y.ctypes,
-            sizes[3:].ctypes, x.ctypes, sizes[4:].ctypes, scalars[1:].ctypes, out.ctypes,
-            sizes[5:].ctypes,
-        )  # fmt: skip
-        if x.itemsize == 4:
-            sgemv(*vector)
-        else:
-            dgemv(*vector)
-        return
-    arguments = (
-        flags.ctypes, flags[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes,
-        scalars.ctypes, y.ctypes, sizes[3:].ctypes, x.ctypes, sizes[4:].ctypes,
-        scalars[1:].ctypes, out.ctypes, sizes[5:].ctypes,
-    )  # fmt: skip
-    if x.itemsize == 4:
-        sgemm(*arguments)
-    else:
-        dgemm(*arguments)
-
-
-# The work of one block: number `k` of `blocks`.
-
-
-@serial
-def block(size: int, k: int, blocks: int) -> tuple[int, int]:
-    """Where block k of `size` numbers starts and stops; it starts at a cache line."""
-    width = -(-size // (16 * blocks)) * 16
-    return min(size, k * width), min(size, (k + 1) * width)
-
-
-@serial
-def blocks_of(B: int, I: int, O: int, threads: int) -> int:
-    """How many blocks a layer is cut into: each has some ten microseconds of work, or more.
-
-    Its time is proportional to its multiply-adds, and reading the weights takes as long as 8 rows.
-    """
-    return min(threads, -(-((B + 8) * I * O) // 1_200_000))
-
-
-@serial
-def gather_block(
-    out: Array, memory: Array, window: Array, rows: Array, scale: Any, k: int, blocks: int
-) -> None:
-    """Some rows of out ← scale·memory: each a window of the memory, see `tables.Window`."""
-    start, stop = block(rows.size, k, blocks)
-    step, lines, length, stride = window[0], window[1], window[2], window[3]
-    for i in range(start, stop):
-        for n in range(lines):
-            first = rows[i] * step + n * stride
-            line, scaled = memory[first : first + length], out[i, n * length : (n + 1) * length]
-            for j in range(length):
-                scaled[j] = line[j] * scale
-
-
-@serial
-def forward_block(h: Array, x: Array, W: Array, b: Array, relu: bool, k: int, blocks: int) -> None:
-    """Some columns of h ← max(x W + b, 0)."""
-    start, stop = block(h.shape[1], k, blocks)
-    if start == stop:
-        return
-    shift, zero = b[start:stop], h.dtype.type(0)
-    product(h[:, start:stop], x, W[:, start:stop])
-    for i in range(len(h)):
-        row = h[i, start:stop]
-        if relu:
-            for o in range(row.size):
-                row[o] = max(row[o] + shift[o], zero)
-        else:
-            for o in range(row.size):
-                row[o] += shift[o]
-
-
-@serial
-def mask_block(dh: Array, db: Array, h: Array, relu: bool, k: int, blocks: int) -> None:
-    """Some columns of dz ← dh where h > 0, and of db ← Σ_B dz."""
-    start, stop = block(dh.shape[1], k, blocks)
-    total = db[start:stop]
-    total[:] = 0
-    for i in range(len(dh)):
-        row, output = dh[i, start:stop], h[i, start:stop]
-        if relu:
-            for o in range(row.size):
-                row[o] = row[o] if output[o] > 0 else row.dtype.type(0)
-        for o in range(row.size):
-            total[o] += row[o]
-
-
-@serial
-def backward_block(
-    dx: Array, dW: Array, dz: Array, x: Array, W: Array, wanted: bool, k: int, blocks: int
-) -> None:
-    """Some columns of dx ← dz Wᵀ, if wanted, and the same rows of dW ← xᵀ dz."""
-    start, stop = block(x.shape[1], k, blocks)
-    if start == stop:
-        return
-    if wanted:
-        product(dx[:, start:stop], dz, W[start:stop].T)
-    product(dW[start:stop], x[:, start:stop].T, dz)
-
-
-@serial
-def adam_block(
-    w: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    beta1: float,
-    beta2: float,
-    rate: Any,
-    epsilon: float,
-    k: int,
-    blocks: int,
-) -> None:
-    """Some numbers of m ← β₁·m + g, v ← β₂·v + g², w ← w − rate·m/(√v + ε)."""
-    start, stop = block(w.size, k, blocks)
-    w, m, v, g = w[start:stop], m[start:stop], v[start:stop], g[start:stop]
-    b1, b2, e = w.dtype.type(beta1), w.dtype.type(beta2), w.dtype.type(epsilon)
-    for i in range(w.size):
-        m[i] = b1 * m[i] + g[i]
-        v[i] = b2 * v[i] + g[i] * g[i]
-        w[i] -= rate * m[i] / (math.sqrt(v[i]) + e)
-
-
-# The named operations.
-
-
-@parallel
-def gather(out: Array, table: Array, rows: Array, scale: Any, work: Array) -> None:
-    """out ← scale·table[rows], for a table (N, K) and row numbers (B,)."""
-    memory, window = table.reshape(-1), np.array([table.shape[1], 1, table.shape[1], 0])
-    for k in prange(THREADS):
-        gather_block(out, memory, window, rows, scale, k, THREADS)
-
-
-@parallel
-def dense_forward(
-    xp: ModuleType | None, h: Array, x: Array, W: Array, b: Array, relu: bool
-) -> None:
-    """h ← max(x W + b, 0), or without `relu` h ← x W + b."""
-    A, S, B, O = h.shape
-    blocks = blocks_of(B, x.shape[-1], O, THREADS)
-    for a in range(A):
-        for s in range(S):
-            shift = np.ascontiguousarray(b[a, s, 0])
-            for k in prange(blocks):
-                forward_block(h[a, s], x[s % len(x)], W[a, s], shift, relu, k, blocks)
-
-
-@parallel
-def dense_backward(
-    xp: ModuleType | None,
-    dx: Array | None,
-    dW: Array,
-    db: Array,
-    dh: Array,
-    x: Array,
-    h: Array,
-    W: Array,
-    relu: bool,
-    work: tuple[Array, Array],
-) -> None:
-    """dz ← dh where h > 0, db ← Σ_B dz, dW ← xᵀ dz, dx ← dz Wᵀ."""
-    A, S, B, O = h.shape
-    blocks = blocks_of(B, x.shape[-1], O, THREADS)
-    for a in range(A):
-        for s in range(S):
-            dz = dh[a, s]
-            for k in prange(blocks):
-                mask_block(dz, db[a, s, 0], h[a, s], relu, k, blocks)
-            for k in prange(blocks):
-                if dx is None:
-                    backward_block(dz, dW[a, s], dz, x[s % len(x)], W[a, s], False, k, blocks)
-                else:
-                    backward_block(dx[a, s], dW[a, s], dz, x[s % len(x)], W[a, s], True, k, blocks)
-
-
-@serial
-def limit_block(W: Array, largest: float, scale: Array, k: int, blocks: int) -> None:
-    """`limit_norms` for some columns of W."""
-    start, stop = block(W.shape[1], k, blocks)
-    if start == stop:
-        return
-    factor = scale[start:stop]
-    factor[:] = 0
-    for i in range(len(W)):
-        row = W[i, start:stop]
-        for o in range(row.size):
-            factor[o] += row[o] * row[o]
-    for o in range(factor.size):
-        factor[o] = largest / max(math.sqrt(factor[o]), largest)
-    if factor.min() < 1:
-        for i in range(len(W)):
-            row = W[i, start:stop]
-            for o in range(row.size):
-                row[o] *= factor[o]
-
-
-@parallel
-def limit_norms(xp: ModuleType | None, W: Array, largest: float, work: Array) -> None:
-    """Each column w of W ← w·largest/‖w‖ where ‖w‖ > largest."""
-    A, S = W.shape[:2]
-    for a in range(A):
-        for s in range(S):
-            for k in prange(THREADS):
-                limit_block(W[a, s], largest, work[a, s, 0], k, THREADS)
-
-
-@serial
-def distillation_loss(
-    xp: ModuleType | None,
-    value: Array,
-    dz: Array,
-    z: Array,
-    t: Array,
-    alpha: Array,
-    T: Array,
-    work: Any,
-) -> None:
-    """value ← mean_B [(1−α)·lse(z) + α·T²·lse(z/T) − ⟨t, z⟩], dz ← its gradient."""
-    soft, (R, B, C) = work[0], z.shape
-    zero, one = z.dtype.type(0), z.dtype.type(1)
-    for r in range(R):
-        a, tau = alpha[r, 0, 0], T[r, 0, 0]
-        total = zero
-        for i in range(B):
-            largest = z[r, i].max()
-            sum_hard, sum_soft, inner = zero, zero, zero
-            for c in range(C):
-                shifted = z[r, i, c] - largest
-                inner += t[r, i, c] * shifted
-                dz[r, i, c] = math.exp(shifted)
-                sum_hard += dz[r, i, c]
-                soft[r, i, c] = math.exp(shifted / tau)
-                sum_soft += soft[r, i, c]
-            total += (one - a) * math.log(sum_hard) + a * tau * tau * math.log(sum_soft) - inner
-            weight_hard, weight_soft = (one - a) / sum_hard / B, a * tau / sum_soft / B
-            for c in range(C):
-                q = weight_hard * dz[r, i, c] + weight_soft * soft[r, i, c]
-                dz[r, i, c] = q - t[r, i, c] / B
-        value[r] = total / B
-
-
-@serial
-def squared_error_loss(xp: ModuleType | None, value: Array, ds: Array, s: Array, t: Array) -> None:
-    """value ← Σ (s − t)² / (B·O) and ds ← 2(s − t)/(B·O)."""
-    R, B, O = s.shape
-    size = s.dtype.type(B * O)
-    for r in range(R):
-        total = s.dtype.type(0)
-        for i in range(B):
-            for o in range(O):
-                difference = s[r, i, o] - t[r, i, o]
-                total += difference * difference
-                ds[r, i, o] = (difference + difference) / size
-        value[r] = total / size
-
-
-@parallel
-def adam_update(
-    xp: ModuleType | None,
-    w: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    beta1: float,
-    beta2: float,
-    rate: Array,
-    epsilon: float,
-    work: Array,
-) -> None:
-    """m ← β₁·m + g, v ← β₂·v + g², w ← w − rate·m/(√v + ε)."""
-    R = len(w)
-    for r in range(R):
-        for k in prange(THREADS):
-            adam_block(w[r], m[r], v[r], g[r], beta1, beta2, rate[r, 0], epsilon, k, THREADS)
-
-
-# The whole step. Arrays of one network have one axis fewer than those of all networks.
+# What a step works with. Arrays of one network have one axis fewer than those of all networks.
 
 
 class Layout(NamedTuple):
     """Where things are in a network's arrays.
 
     `sizes` are the units of the layers, `tensors` the starts of each W and b in the parameters,
-    `columns` those of each layer's values in h and dh.
+    `columns` those of each layer's values in h and dh. `small` networks have h and dh transposed.
     """
 
     sizes: Array
     tensors: Array
     columns: Array
+    small: bool
 
 
 class Data(NamedTuple):
@@ -427,9 +85,9 @@ class Data(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """The loss: `distillation_loss` with α and T if `classes`, else `squared_error_loss`."""
+    """The loss: its number in `LOSSES`, α and T (R,)."""
 
-    classes: bool
+    kind: int
     alpha: Array
     T: Array
 
@@ -452,22 +110,218 @@ class Rates(NamedTuple):
     epsilon: Any
 
 
+class Limits(NamedTuple):
+    """Regularisation: dropout's rates p and factors 1/(1 − p) for each layer's input; the bound.
+
+    `uniform` holds the numbers in [0, 1) that decide what is dropped, laid out as h for all rows
+    of a call. Without dropout, all are empty; without a bound, `largest` is infinite.
+    """
+
+    dropout: Array
+    factor: Array
+    uniform: Array
+    largest: Any
+
+
 class Work(NamedTuple):
-    """A thread's buffers: the values h of all layers, their gradients dh, and those of the loss."""
+    """Buffers: the values h of all layers, their gradients dh, and those of the loss."""
 
     h: Array
     dh: Array
     loss: Array
 
 
-@serial
+# Blocks: number `k` of `blocks`.
+
+
+@compiled
+def block(size: int, k: int, blocks: int) -> tuple[int, int]:
+    """Where block k of `size` numbers starts and stops; it starts at a cache line."""
+    width = -(-size // (16 * blocks)) * 16
+    return min(size, k * width), min(size, (k + 1) * width)
+
+
+@compiled
+def blocks_of(B: int, I: int, O: int, threads: int) -> int:
+    """How many blocks a layer is cut into: each has some ten microseconds of work, or more.
+
+    Its time is proportional to its multiply-adds, and reading the weights takes as long as 8 rows.
+    """
+    return min(threads, -(-((B + 8) * I * O) // 1_200_000))
+
+
+@compiled
+def gather_block(
+    out: Array, memory: Array, window: Array, rows: Array, scale: Any, k: int, blocks: int
+) -> None:
+    """Some rows of out ← scale·memory: each a window of the memory, see `tables.Window`."""
+    start, stop = block(rows.size, k, blocks)
+    step, lines, length, stride = window[0], window[1], window[2], window[3]
+    for i in range(start, stop):
+        for n in range(lines):
+            first = rows[i] * step + n * stride
+            line, scaled = memory[first : first + length], out[i, n * length : (n + 1) * length]
+            for j in range(length):
+                scaled[j] = line[j] * scale
+
+
+@compiled
+def drop(h: Array, uniform: Array, limits: Limits, n: int, start: int, stop: int) -> None:
+    """Some columns of h, layer n, ← h/(1 − p) where the number in [0, 1) is at least p, else 0."""
+    rate, factor, zero = limits.dropout[n], limits.factor[n], h.dtype.type(0)
+    for i in range(len(h)):
+        row, decides = h[i, start:stop], uniform[i, start:stop]
+        for j in range(row.size):
+            row[j] = row[j] * factor if decides[j] >= rate else zero
+
+
+@compiled
+def forward_block(h: Array, x: Array, W: Array, b: Array, relu: bool, k: int, blocks: int) -> None:
+    """Some columns of h ← max(x W + b, 0)."""
+    start, stop = block(h.shape[1], k, blocks)
+    if start == stop:
+        return
+    shift, zero = b[start:stop], h.dtype.type(0)
+    product(h[:, start:stop], x, W[:, start:stop])
+    for i in range(len(h)):
+        row = h[i, start:stop]
+        if relu:
+            for o in range(row.size):
+                row[o] = max(row[o] + shift[o], zero)
+        else:
+            for o in range(row.size):
+                row[o] += shift[o]
+
+
+@compiled
+def mask_and_sum(
+    db: Array, dh: Array, h: Array, scale: Any, masked: bool, start: int, stop: int
+) -> None:
+    """Some columns of db ← Σ_B dz, with dz ← scale·dh where h > 0 if `masked`, else dh as it is.
+
+    What dropout set to 0 is masked as well.
+    """
+    total, zero = db[start:stop], dh.dtype.type(0)
+    total[:] = 0
+    for i in range(len(dh)):
+        row, output = dh[i, start:stop], h[i, start:stop]
+        if masked:
+            for o in range(row.size):
+                row[o] = row[o] * scale if output[o] > 0 else zero
+        for o in range(row.size):
+            total[o] += row[o]
+
+
+@compiled
+def adam_block(state: State, rates: Rates, k: int, blocks: int) -> None:
+    """Some numbers of m ← β₁·m + g, v ← β₂·v + g², w ← w − rate·m/(√v + ε)."""
+    w, m, v, g = state
+    start, stop = block(w.size, k, blocks)
+    w, m, v, g = w[start:stop], m[start:stop], v[start:stop], g[start:stop]
+    number = w.dtype.type
+    b1, b2, e, rate = number(rates.beta1), number(rates.beta2), number(rates.epsilon), rates.rate
+    for i in range(w.size):
+        m[i] = b1 * m[i] + g[i]
+        v[i] = b2 * v[i] + g[i] * g[i]
+        w[i] -= rate * m[i] / (math.sqrt(v[i]) + e)
+
+
+@compiled
+def limit_block(W: Array, largest: Any, scale: Array, k: int, blocks: int) -> None:
+    """Some columns w of W ← w·largest/‖w‖ where ‖w‖ > largest."""
+    start, stop = block(W.shape[1], k, blocks)
+    if start == stop:
+        return
+    factor = scale[start:stop]
+    factor[:] = 0
+    for i in range(len(W)):
+        row = W[i, start:stop]
+        for o in range(row.size):
+            factor[o] += row[o] * row[o]
+    for o in range(factor.size):
+        factor[o] = largest / max(math.sqrt(factor[o]), largest)
+    if factor.min() < 1:
+        for i in range(len(W)):
+            row = W[i, start:stop]
+            for o in range(row.size):
+                row[o] *= factor[o]
+
+
+# The losses of one network: outputs (B, O) and targets (B, ·).
+
+
+@compiled
+def distillation_loss(dz: Array, z: Array, t: Array, a: Any, tau: Any, soft: Array) -> Any:
+    """Set dz; return mean_B [(1−α)·lse(z) + α·T²·lse(z/T) − ⟨t, z⟩]. `soft` is a buffer (B, C)."""
+    B, C = z.shape
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    total = zero
+    for i in range(B):
+        largest = z[i, 0]
+        for c in range(1, C):
+            largest = max(largest, z[i, c])
+        sum_hard, sum_soft, inner = zero, zero, zero
+        for c in range(C):
+            shifted = z[i, c] - largest
+            inner += t[i, c] * shifted
+            dz[i, c] = math.exp(shifted)
+            sum_hard += dz[i, c]
+            soft[i, c] = math.exp(shifted / tau)
+            sum_soft += soft[i, c]
+        total += (one - a) * math.log(sum_hard) + a * tau * tau * math.log(sum_soft) - inner
+        weight_hard, weight_soft = (one - a) / sum_hard / B, a * tau / sum_soft / B
+        for c in range(C):
+            q = weight_hard * dz[i, c] + weight_soft * soft[i, c]
+            dz[i, c] = q - t[i, c] / B
+    return total / B
+
+
+@compiled
+def squared_error_loss(ds: Array, s: Array, t: Array) -> Any:
+    """Set ds ← 2(s − t)/(B·O); return Σ (s − t)² / (B·O)."""
+    B, O = s.shape
+    size, total = s.dtype.type(B * O), s.dtype.type(0)
+    for i in range(B):
+        for o in range(O):
+            difference = s[i, o] - t[i, o]
+            total += difference * difference
+            ds[i, o] = (difference + difference) / size
+    return total / size
+
+
+@compiled
+def weighted_squared_error_loss(ds: Array, s: Array, t: Array, alpha: Any) -> Any:
+    """Set ds ← 2·w·(s − t)/(B·O); return Σ w·‖s − t‖² / (B·O), with w = v + α·[‖s − t‖² > c].
+
+    The columns of t are the targets, and then v and c.
+    """
+    B, O = s.shape
+    size, total = s.dtype.type(B * O), s.dtype.type(0)
+    for i in range(B):
+        square, weight = s.dtype.type(0), t[i, O]
+        for o in range(O):
+            difference = s[i, o] - t[i, o]
+            square += difference * difference
+            ds[i, o] = (difference + difference) / size
+        if square > t[i, O + 1]:
+            weight += alpha
+        total += weight * square
+        for o in range(O):
+            ds[i, o] *= weight
+    return total / size
+
+
+# The step of one network.
+
+
+@compiled
 def values(h: Array, layout: Layout, n: int, B: int) -> Array:
     """The values (B, ·) of layer n in h, or their gradients in dh; layer 0 is the input."""
     start, stop = layout.columns[n], layout.columns[n + 1]
     return h[start * B : stop * B].reshape(B, stop - start)
 
 
-@serial
+@compiled
 def parameters(w: Array, layout: Layout, n: int) -> tuple[Array, Array]:
     """The W (I, O) and b (O,) in w between layers n and n + 1, or their gradients in g."""
     I, O = layout.sizes[n], layout.sizes[n + 1]
@@ -475,84 +329,231 @@ def parameters(w: Array, layout: Layout, n: int) -> tuple[Array, Array]:
     return w[W : W + I * O].reshape(I, O), w[b : b + O]
 
 
-@parallel
-def forward(h: Array, layout: Layout, w: Array, B: int, threads: int) -> None:
-    """The values of all layers of one network, from those of the input: h = max(x W + b, 0)."""
+@compiled
+def loss_of(z: Array, dz: Array, data: Data, loss: Loss, rest: Array) -> Any:
+    """Set dz, the gradient of the outputs z (B, O); return the loss. `rest` is a buffer."""
+    B, one = data.target_rows.size, z.dtype.type(1)
+    t = rest[: B * data.target_window[2]].reshape(B, data.target_window[2])
+    gather_block(t, data.targets, data.target_window, data.target_rows, one, 0, 1)
+    if loss.kind == 0:
+        return squared_error_loss(dz, z, t)
+    if loss.kind == 2:
+        return weighted_squared_error_loss(dz, z, t, loss.alpha[0])
+    soft = rest[t.size : t.size + z.size].reshape(z.shape)
+    return distillation_loss(dz, z, t, loss.alpha[0], loss.T[0], soft)
+
+
+@compiled
+def forward(
+    x: Array,
+    h: Array,
+    layout: Layout,
+    w: Array,
+    limits: Limits,
+    uniform: Array,
+    first: int,
+    team: Team,
+) -> None:
+    """The values of all layers of one network, from its inputs x (B, I): h = max(x W + b, 0).
+
+    With dropout, rows first … first + B of `uniform` decide what is dropped.
+    """
+    B, last, k = len(x), len(layout.sizes) - 2, team.number
+    for n in range(last + 1):
+        z = values(h, layout, n + 1, B)
+        W, b = parameters(w, layout, n)
+        blocks = blocks_of(B, W.shape[0], W.shape[1], team.threads)
+        if k < blocks:
+            forward_block(z, x, W, b, n < last, k, blocks)
+            if n < last and limits.dropout.size and limits.dropout[n + 1] > 0:
+                start, stop = block(z.shape[1], k, blocks)
+                decides = values(uniform, layout, n + 1, uniform.size // layout.columns[-1])
+                drop(z, decides[first : first + B], limits, n + 1, start, stop)
+        x = z
+        meet(team)
+
+
+@compiled
+def backward(
+    g: Array, dh: Array, layout: Layout, w: Array, h: Array, B: int, limits: Limits, team: Team
+) -> None:
+    """All gradients of one network, from those of its outputs: dW = xᵀ dz, db = Σ dz, …"""
+    last, k = len(layout.sizes) - 2, team.number
+    one = h.dtype.type(1)
+    if k == 0:
+        z, dz = values(h, layout, last + 1, B), values(dh, layout, last + 1, B)
+        mask_and_sum(parameters(g, layout, last)[1], dz, z, one, False, 0, dz.shape[1])
+    for n in range(last, -1, -1):
+        x, dz = values(h, layout, n, B), values(dh, layout, n + 1, B)
+        W, dW = parameters(w, layout, n)[0], parameters(g, layout, n)[0]
+        blocks = blocks_of(B, W.shape[0], W.shape[1], team.threads)
+        start, stop = block(x.shape[1], k, blocks)
+        if k < blocks and start < stop:
+            if n > 0:  # dz of the layer below: dx where its h > 0
+                dx, scale = values(dh, layout, n, B), one
+                product(dx[:, start:stop], dz, W[start:stop].T)
+                if limits.dropout.size:
+                    scale = limits.factor[n]
+                mask_and_sum(parameters(g, layout, n - 1)[1], dx, x, scale, True, start, stop)
+            product(dW[start:stop], x[:, start:stop].T, dz)
+        meet(team)
+
+
+# The same for a small network. Its values are transposed: a row for each unit, a column for each of
+# the batch's rows. Columns up to a multiple of LANES fill the last vectors, and count for nothing.
+
+
+@compiled
+def gather_small(x: Array, data: Data) -> None:
+    """x (I, ·) ← scale·inputs[rows], transposed."""
+    step, lines, length, stride = data.window[0], data.window[1], data.window[2], data.window[3]
+    x[:, data.rows.size :] = 0
+    for i in range(data.rows.size):
+        for n in range(lines):
+            first = data.rows[i] * step + n * stride
+            for j in range(length):
+                x[n * length + j, i] = data.inputs[first + j] * data.scale
+
+
+@compiled
+def forward_small(h: Array, layout: Layout, w: Array, B: int) -> None:
+    """As `forward`, two units at a time, so each loaded vector is used twice."""
     last = len(layout.sizes) - 2
     for n in range(last + 1):
-        x, z = values(h, layout, n, B), values(h, layout, n + 1, B)
         W, b = parameters(w, layout, n)
-        blocks = blocks_of(B, W.shape[0], W.shape[1], threads)
-        if blocks == 1:
-            forward_block(z, x, W, b, n < last, 0, 1)
-        else:
-            for k in prange(blocks):
-                forward_block(z, x, W, b, n < last, k, blocks)
+        I, O = W.shape
+        x, z = layout.columns[n] * B, layout.columns[n + 1] * B  # where they start in h
+        for first in range(0, B, LANES):
+            for o in range(0, O, 2):
+                p = min(o + 1, O - 1)
+                one, two = repeated(b[o]), repeated(b[p])
+                for i in range(I):
+                    row = load(h, x + i * B + first)
+                    one = plus_product(one, repeated(W[i, o]), row)
+                    two = plus_product(two, repeated(W[i, p]), row)
+                if n < last:
+                    one, two = where_positive(one, one), where_positive(two, two)
+                store(h, z + o * B + first, one)
+                store(h, z + p * B + first, two)
 
 
-@parallel
-def backward(g: Array, dh: Array, layout: Layout, w: Array, h: Array, B: int, threads: int) -> None:
-    """All gradients of one network, from those of its outputs: dW = xᵀ dz, db = Σ dz, …"""
-    last = len(layout.sizes) - 2
-    for n in range(last, -1, -1):
-        x, dx = values(h, layout, n, B), values(dh, layout, n, B)
-        z, dz = values(h, layout, n + 1, B), values(dh, layout, n + 1, B)
+@compiled
+def backward_small(g: Array, dh: Array, layout: Layout, w: Array, h: Array, B: int) -> None:
+    """As `backward`, two units of each layer at a time."""
+    zero, unit = repeated(w.dtype.type(0)), repeated(w.dtype.type(1))
+    for n in range(len(layout.sizes) - 2, -1, -1):
         (W, _), (dW, db) = parameters(w, layout, n), parameters(g, layout, n)
-        blocks = blocks_of(B, W.shape[0], W.shape[1], threads)
-        if blocks == 1:
-            mask_block(dz, db, z, n < last, 0, 1)
-            backward_block(dx, dW, dz, x, W, n > 0, 0, 1)
-        else:
-            for k in prange(blocks):
-                mask_block(dz, db, z, n < last, k, blocks)
-            for k in prange(blocks):
-                backward_block(dx, dW, dz, x, W, n > 0, k, blocks)
+        I, O = W.shape
+        x, dz = layout.columns[n] * B, layout.columns[n + 1] * B  # where they start in h and dh
+        for o in range(O):
+            total = zero
+            for first in range(0, B, LANES):
+                total = plus_product(total, unit, load(dh, dz + o * B + first))
+            db[o] = sum_of(total)
+        for i in range(0, I, 2):
+            j = min(i + 1, I - 1)
+            for o in range(0, O, 2):
+                p = min(o + 1, O - 1)
+                io, ip, jo, jp = zero, zero, zero, zero
+                for first in range(0, B, LANES):
+                    x_i, x_j = load(h, x + i * B + first), load(h, x + j * B + first)
+                    dz_o, dz_p = load(dh, dz + o * B + first), load(dh, dz + p * B + first)
+                    io, ip = plus_product(io, x_i, dz_o), plus_product(ip, x_i, dz_p)
+                    jo, jp = plus_product(jo, x_j, dz_o), plus_product(jp, x_j, dz_p)
+                dW[i, o], dW[i, p], dW[j, o], dW[j, p] = (
+                    sum_of(io), sum_of(ip), sum_of(jo), sum_of(jp),
+                )  # fmt: skip
+            if n == 0:
+                continue
+            for first in range(0, B, LANES):
+                dx_i, dx_j = zero, zero
+                for o in range(O):
+                    row = load(dh, dz + o * B + first)
+                    dx_i = plus_product(dx_i, repeated(W[i, o]), row)
+                    dx_j = plus_product(dx_j, repeated(W[j, o]), row)
+                at_i, at_j = x + i * B + first, x + j * B + first
+                store(dh, at_i, where_positive(dx_i, load(h, at_i)))
+                store(dh, at_j, where_positive(dx_j, load(h, at_j)))
 
 
-@parallel
-def train_network(
+@compiled
+def gradients_small(
+    state: State, layout: Layout, data: Data, loss: Loss, gathered: bool, work: Work
+) -> Any:
+    """Set the gradients of a small network, and return its loss."""
+    (w, _, _, g), (h, dh, rest) = state, work
+    rows, I, O = data.rows.size, layout.sizes[0], layout.sizes[-1]
+    B, last = -(-rows // LANES) * LANES, layout.columns[-2]
+    if not gathered:
+        gather_small(h[: I * B].reshape(I, B), data)
+    forward_small(h, layout, w, B)
+    outputs = h[last * B : (last + O) * B].reshape(O, B)
+    gradients = dh[last * B : (last + O) * B].reshape(O, B)
+    z, dz = rest[: rows * O].reshape(rows, O), rest[rows * O : 2 * rows * O].reshape(rows, O)
+    for i in range(rows):
+        for o in range(O):
+            z[i, o] = outputs[o, i]
+    value = loss_of(z, dz, data, loss, rest[2 * rows * O :])
+    gradients[:, rows:] = 0
+    for i in range(rows):
+        for o in range(O):
+            gradients[o, i] = dz[i, o]
+    backward_small(g, dh, layout, w, h, B)
+    return value
+
+
+@compiled
+def gradients(
     state: State,
     layout: Layout,
     data: Data,
     loss: Loss,
-    rates: Rates,
+    limits: Limits,
+    masks: tuple[Array, Array, int],
     gathered: bool,
-    threads: int,
+    team: Team,
     work: Work,
 ) -> Any:
-    """One training step of one network; returns its loss. `gathered` inputs are in h already."""
-    (w, m, v, g), (h, dh, rest) = state, work
-    B, last = data.rows.size, len(layout.sizes) - 1
+    """Set the gradients of one network, and return its loss (in the first thread of the team).
+
+    `gathered` inputs are in h already. `masks` are the numbers in [0, 1) for the inputs and for the
+    hidden layers, and the first row of them.
+    """
+    (w, _, _, g), (h, dh, rest) = state, work
+    of_inputs, of_hidden, first = masks
+    B, last, k = data.rows.size, len(layout.sizes) - 1, team.number
     x = values(h, layout, 0, B)
-    if not gathered and threads == 1:
-        gather_block(x, data.inputs, data.window, data.rows, data.scale, 0, 1)
-    elif not gathered:
-        for k in prange(threads):
-            gather_block(x, data.inputs, data.window, data.rows, data.scale, k, threads)
-
-    forward(h, layout, w, B, threads)
-    z, dz = values(h, layout, last, B), values(dh, layout, last, B)
-    value, t = rest[:1], rest[1 : 1 + z.size].reshape(z.shape)
-    soft = rest[1 + z.size : 1 + 2 * z.size].reshape((1, *z.shape))
-    one = w.dtype.type(1)
-    gather_block(t, data.targets, data.target_window, data.target_rows, one, 0, 1)
-    z, t, dz = z.reshape(soft.shape), t.reshape(soft.shape), dz.reshape(soft.shape)
-    if loss.classes:
-        distillation_loss(None, value, dz, z, t, loss.alpha, loss.T, (soft,))
-    else:
-        squared_error_loss(None, value, dz, z, t)
-    backward(g, dh, layout, w, h, B, threads)
-
-    beta1, beta2, rate, epsilon = rates
-    if threads == 1:
-        adam_block(w, m, v, g, beta1, beta2, rate, epsilon, 0, 1)
-    else:
-        for k in prange(threads):
-            adam_block(w, m, v, g, beta1, beta2, rate, epsilon, k, threads)
-    return value[0]
+    if not gathered:
+        gather_block(x, data.inputs, data.window, data.rows, data.scale, k, team.threads)
+        if limits.dropout.size and limits.dropout[0] > 0:
+            start, stop = block(B, k, team.threads)
+            decides = values(of_inputs, layout, 0, of_inputs.size // layout.columns[-1])
+            decides = decides[first + start : first + stop]
+            drop(x[start:stop], decides, limits, 0, 0, x.shape[1])
+        meet(team)
+    forward(x, h, layout, w, limits, of_hidden, first, team)
+    value = w.dtype.type(0)
+    if k == 0:
+        value = loss_of(values(h, layout, last, B), values(dh, layout, last, B), data, loss, rest)
+    meet(team)
+    backward(g, dh, layout, w, h, B, limits, team)
+    return value
 
 
-@serial
+@compiled
+def update(state: State, layout: Layout, rates: Rates, largest: Any, team: Team) -> None:
+    """Change the parameters of one network by Adam, and bound its weights."""
+    adam_block(state, rates, team.number, team.threads)
+    meet(team)
+    if largest < np.inf:
+        for n in range(len(layout.sizes) - 1):
+            W, scale = parameters(state.w, layout, n)[0], parameters(state.g, layout, n)[1]
+            # The gradients of the biases have been used: their memory is free.
+            limit_block(W, largest, scale, team.number, team.threads)
+        meet(team)
+
+
+@compiled
 def train_some(
     total: Array,
     state: State,
@@ -560,109 +561,145 @@ def train_some(
     data: Data,
     loss: Loss,
     rates: Rates,
+    limits: Limits,
     batch_size: int,
-    start: int,
-    stop: int,
-    threads: int,
     work: Work,
+    side_by_side: bool,
+    team: Team,
 ) -> None:
-    """Train some of R networks in turn for some steps, adding their losses to `total` (R,).
+    """Train R networks for some steps, adding their losses to `total` (R,).
 
-    Network r takes the inputs rows[r mod S]; networks that share inputs come one after another.
-    Step n has the rates rates.rate[n] (R, 1) and rates.epsilon[n].
+    `side_by_side`, each thread of the team trains some of them alone, with its own row of `work`;
+    otherwise all threads train one after the other. Network r takes the inputs rows[r mod S];
+    networks that share inputs make each step one after another. Step n has the rates
+    rates.rate[n] (R, 1) and rates.epsilon[n].
     """
-    w, m, v, g = state
-    inputs, window, rows, scale, targets, target_window, target_rows = data
-    S, N = rows.shape
-    A = len(w) // S
-    for n in range(len(rates.rate)):
-        batch = slice(n * batch_size, min((n + 1) * batch_size, N))
-        for number in range(start, stop):
-            s, r = number // A, number // A + number % A * S
-            one = slice(r, r + 1)
-            value = train_network(
-                State(w[r], m[r], v[r], g[r]),
-                layout,
-                Data(
-                    inputs,
-                    window,
-                    rows[s, batch],
-                    scale,
-                    targets,
-                    target_window,
-                    target_rows[r % len(target_rows), batch],
-                ),
-                Loss(loss.classes, loss.alpha[one], loss.T[one]),
-                Rates(rates.beta1, rates.beta2, rates.rate[n, r, 0], rates.epsilon[n]),
-                number > start and number % A > 0,
-                threads,
-                work,
-            )
-            total[r] += value * (batch.stop - batch.start)
+    (S, N), R = data.rows.shape, len(state.w)
+    A, start, stop, place = R // S, 0, R, 0
+    if side_by_side:
+        place = team.number
+        start, stop = place * R // team.threads, (place + 1) * R // team.threads
+        team = Team(0, 1, team.gate)
+    own = Work(work.h[place], work.dh[place], work.loss[place])
+    for s in range(start // A, -(-stop // A)):
+        for n in range(len(rates.rate)):
+            first, last = n * batch_size, min((n + 1) * batch_size, N)
+            for number in range(max(start, s * A), min(stop, (s + 1) * A)):
+                r = s + number % A * S
+                network = State(state.w[r], state.m[r], state.v[r], state.g[r])
+                batch = Data(
+                    data.inputs,
+                    data.window,
+                    data.rows[s, first:last],
+                    data.scale,
+                    data.targets,
+                    data.target_window,
+                    data.target_rows[r % len(data.target_rows), first:last],
+                )
+                its = Loss(loss.kind, loss.alpha[r : r + 1], loss.T[r : r + 1])
+                gathered = number > start and number % A > 0
+                if layout.small:
+                    value = gradients_small(network, layout, batch, its, gathered, own)
+                else:
+                    masks = limits.uniform[s], limits.uniform[r], first
+                    value = gradients(
+                        network, layout, batch, its, limits, masks, gathered, team, own
+                    )
+                now = Rates(rates.beta1, rates.beta2, rates.rate[n, r, 0], rates.epsilon[n])
+                update(network, layout, now, limits.largest, team)
+                if team.number == 0:
+                    total[r] += value * (last - first)
 
 
-@parallel
-def train_side_by_side(
-    total: Array,
-    state: State,
+@compiled
+def copy(out: Array, x: Array) -> None:
+    """out ← x, both with two axes."""
+    for i in range(len(out)):
+        for j in range(out.shape[1]):
+            out[i, j] = x[i, j]
+
+
+@compiled
+def outputs_of(
+    outputs: Array,
+    begin: int,
     layout: Layout,
-    data: Data,
-    loss: Loss,
-    rates: Rates,
-    batch_size: int,
-    work: Work,
+    w: Array,
+    x: Array,
+    h: Array,
+    none: Limits,
+    team: Team,
 ) -> None:
-    """Train all networks for some steps: each thread takes some, with its own row of `work`."""
-    h, dh, rest = work
-    R, threads = len(state.w), len(h)
-    for k in prange(threads):
-        own = Work(h[k], dh[k], rest[k])
-        start, stop = k * R // threads, (k + 1) * R // threads
-        train_some(total, state, layout, data, loss, rates, batch_size, start, stop, 1, own)
+    """Set outputs[:, begin : begin + N] of R networks, (R, ·, O), for inputs x (N, I).
+
+    Each thread takes some of the rows, and has its own row of h.
+    """
+    N, last, k, alone = len(x), len(layout.sizes) - 1, team.number, Team(0, 1, team.gate)
+    start, stop = k * N // team.threads, (k + 1) * N // team.threads
+    for first in range(start, stop, ROWS):
+        some = x[first : min(first + ROWS, stop)]
+        for r in range(len(w)):
+            forward(some, h[k], layout, w[r], none, none.uniform[0], 0, alone)
+            place = outputs[r, begin + first : begin + first + len(some)]
+            copy(place, values(h[k], layout, last, len(some)))
 
 
-STEPS = 16
-"""Training steps per call of compiled code: few calls, but still a smooth progress bar."""
+# What the engine calls.
+
+ROWS = 1024
+"""Rows whose outputs a thread computes at a time."""
+
+WORTH_A_THREAD = 2_000_000
+"""Multiply-adds that take longer than waking a thread."""
+
+STEPS = 16, 128
+"""Training steps per call, at least and at most: few calls, but still a smooth progress bar."""
+
+UNIFORM_NUMBERS = 1_000_000
+"""How many numbers for dropout are drawn at a time, if one step does not need more."""
 
 
 def layout_of(network: Any) -> Layout:
     """The layout of an `MLP`."""
     starts = np.reshape([start for start, _ in network.offsets.values()], (-1, 2))
     columns = np.concatenate([[0], np.cumsum(network.sizes)])
-    return Layout(np.array(network.sizes), starts, columns)
+    small = network.parameter_count <= SMALL and not any(network.dropouts)
+    return Layout(np.array(network.sizes), starts, columns, small)
 
 
-@parallel
-def outputs_of(outputs: Array, layout: Layout, w: Array, x: Array, h: Array) -> None:
-    """The outputs (N, O) of one network for inputs x (N, I); threads share many rows."""
-    threads, last = len(h), len(layout.sizes) - 1
-    if len(x) < 16 * threads:
-        values(h[0], layout, 0, len(x))[:] = x
-        forward(h[0], layout, w, len(x), threads)
-        outputs[:] = values(h[0], layout, last, len(x))
-        return
-    for k in prange(threads):
-        start, stop = k * len(x) // threads, (k + 1) * len(x) // threads
-        B = stop - start
-        values(h[k], layout, 0, B)[:] = x[start:stop]
-        forward(h[k], layout, w, B, 1)
-        outputs[start:stop] = values(h[k], layout, last, B)
+def limits_of(network: Any, training: bool) -> Limits:
+    """The regularisation of an `MLP` in training or not; without numbers, which `drawn` draws."""
+    rates = np.array([0.0 if each is None else each.rate for each in network.dropouts])
+    if not (training and rates.any()):
+        rates = rates[:0]
+    bound = np.inf if network.max_norm is None else network.max_norm.largest
+    return Limits(
+        rates.astype(np.float32),
+        (1 / (1 - rates)).astype(network.dtype),
+        np.empty((network.replicas, 0), np.float32),
+        network.dtype.type(bound),
+    )
 
 
 class CompiledForward:
-    """Computes the outputs of an `MLP`'s networks: one call of compiled code for each of them."""
+    """Computes the outputs of an `MLP`'s networks in one call of compiled code."""
 
     def __init__(self, network: Any) -> None:
         self.network, self.layout = network, layout_of(network)
+        self.none = limits_of(network, training=False)
         self.h = np.empty((THREADS, 0), network.dtype)
 
-    def __call__(self, outputs: Array, x: Array) -> None:
-        """Set the outputs (R, N, O) for the inputs x (N, I)."""
-        rows = max(-(-len(x) // THREADS), min(len(x), 16 * THREADS))
-        if self.h.shape[1] < rows * self.layout.columns[-1]:
-            self.h = np.empty((THREADS, rows * self.layout.columns[-1]), self.network.dtype)
-        for w, result in zip(self.network.parameters, outputs, strict=True):
-            outputs_of(result, self.layout, w, x, self.h)
+    def __call__(self, outputs: Array, first: int, x: Array) -> None:
+        """Set outputs[:, first : first + N] of all networks, (R, ·, O), for the inputs x (N, I)."""
+        network = self.network
+        x = np.require(x, network.dtype, ["C", "W"])  # one type, so it is compiled once
+        work = network.parameters.size * len(x)
+        threads = max(1, min(THREADS, work // WORTH_A_THREAD, len(x)))
+        length = min(len(x), ROWS) * self.layout.columns[-1]
+        if self.h.shape[1] < length:
+            self.h = np.empty((THREADS, length), network.dtype)
+        arguments = outputs, first, self.layout, network.parameters, x, self.h, self.none
+        in_threads(outputs_of, threads, *arguments)
 
 
 class CompiledStep:
@@ -679,13 +716,12 @@ class CompiledStep:
             inputs,
             targets,
         )
-        self.layout = layout_of(network)
+        self.layout, self.limits = layout_of(network), limits_of(network, training=True)
         self.windows = [np.array(table.window) for table in (inputs, targets)]
-        classes = loss.compiled == "distillation_loss"
-        self.compiled_loss = Loss(classes, loss.alpha, loss.T if classes else loss.alpha)
+        alpha = loss.alpha.reshape(-1)
+        T = loss.T.reshape(-1) if loss.compiled == "distillation_loss" else np.ones_like(alpha)
+        self.compiled_loss = Loss(LOSSES.index(loss.compiled), alpha, T)
         self.state = State(optimizer.w, optimizer.m, optimizer.v, optimizer.g)
-        self.rates = np.empty((STEPS, network.replicas, 1), network.dtype)
-        self.epsilons = np.empty(STEPS)
         self.side_by_side = network.replicas >= THREADS > 1
         self.batch_size = 0
 
@@ -698,20 +734,30 @@ class CompiledStep:
         total = np.zeros(self.network.replicas)
         batches, first = range(0, order.shape[1], batch_size), 0
         for number, start in enumerate(track(batches), start=1):
-            if number % STEPS == 0 or number == len(batches):
+            if number % self.steps == 0 or number == len(batches):
                 self.train(order[:, first : start + batch_size], rates, total)
                 first = start + batch_size
         return total
 
+    def prepare(self, batch_size: int) -> None:
+        """Compile what an epoch needs, if this has not been done: train for no step."""
+        self.resize(batch_size)
+        rows = np.zeros((self.network.layers[0].axes[1], 0), np.intp)
+        self.train(rows, iter(()), np.zeros(self.network.replicas))
+
     def train(self, rows: Array, rates: Iterator[Any], total: Array) -> None:
-        """Train on the rows (S, ·) of up to STEPS batches."""
+        """Train on the rows (S, ·) of some batches."""
         adam = self.optimizer
         steps = -(-rows.shape[1] // self.batch_size)
         for n in range(steps):
-            adam.advance(next(rates))
-            self.rates[n], self.epsilons[n] = adam.rate, adam.scaled_epsilon
+            self.rates[n] = next(rates) * adam.count()
+            self.epsilons[n] = adam.scaled_epsilon
+        if adam.t // FLUSH_EVERY > (adam.t - steps) // FLUSH_EVERY:
+            adam.flush()
         inputs, targets = self.inputs, self.targets
-        arguments = (
+        in_threads(
+            train_some,
+            self.threads,
             total,
             self.state,
             self.layout,
@@ -726,24 +772,48 @@ class CompiledStep:
             ),
             self.compiled_loss,
             Rates(adam.beta1, adam.beta2, self.rates[:steps], self.epsilons[:steps]),
+            self.drawn(rows.shape[1]),
             self.batch_size,
+            self.work,
+            self.side_by_side,
         )
-        if self.side_by_side:
-            train_side_by_side(*arguments, self.work)
-        else:
-            own = Work(*(each[0] for each in self.work))
-            train_some(*arguments, 0, len(total), self.threads, own)
+
+    def drawn(self, rows: int) -> Limits:
+        """The limits, with numbers for the dropout of so many rows from the networks' streams."""
+        if not self.limits.dropout.size:
+            return self.limits
+        columns = self.layout.columns
+        R = self.network.replicas
+        uniform = self.uniform[: R * columns[-1] * rows].reshape(R, -1)
+        for n, dropout in enumerate(self.network.dropouts):
+            for r, stream in enumerate(dropout.streams if dropout else ()):
+                some = uniform[r, columns[n] * rows : columns[n + 1] * rows]
+                stream.random(out=some, dtype=np.float32)
+        return self.limits._replace(uniform=uniform)
 
     def resize(self, batch_size: int) -> None:
         """Allocate buffers for batches of that many rows."""
-        self.batch_size, threads = batch_size, THREADS if self.side_by_side else 1
-        layers = itertools.pairwise(self.network.sizes)
-        blocks = [blocks_of(batch_size, *layer, THREADS) for layer in layers]
-        self.threads = 1 if self.side_by_side else max(blocks)
-        length, outputs = self.layout.columns[-1] * batch_size, self.network.sizes[-1] * batch_size
-        self.work = Work(
-            *(
-                np.empty((threads, numbers), self.network.dtype)
-                for numbers in (length, length, 1 + 2 * outputs)
-            )
+        network, layout = self.network, self.layout
+        self.batch_size, R = batch_size, network.replicas
+        blocks = [
+            blocks_of(batch_size, *layer, THREADS) for layer in itertools.pairwise(network.sizes)
+        ]
+        self.threads = THREADS if self.side_by_side else max(blocks)
+        least, most = STEPS
+        work = R * network.parameter_count * batch_size
+        self.steps = min(max(least, 30_000_000 // work), most)
+        if self.limits.dropout.size:
+            each = R * batch_size * int(layout.columns[-1])
+            self.steps = min(max(1, UNIFORM_NUMBERS // each), least)
+            self.uniform = np.empty(self.steps * each, np.float32)
+        self.rates = np.empty((self.steps, R, 1), network.dtype)
+        self.epsilons = np.empty(self.steps)
+        rows = -(-batch_size // LANES) * LANES
+        outputs, targets = network.sizes[-1], self.targets.columns
+        lengths = (
+            layout.columns[-1] * rows,
+            layout.columns[-1] * rows,
+            (4 * outputs + targets) * rows,
         )
+        places = self.threads if self.side_by_side else 1
+        self.work = Work(*(np.zeros((places, length), network.dtype) for length in lengths))

@@ -454,21 +454,31 @@ class Step:
         self, order: Array, batch_size: int, rates: Iterator[Any], track: Callable = iter
     ) -> Array:
         """Train on all rows (S, N) in this order; return the sums of the loss over them, (R,)."""
-        plans = self.plans(order, batch_size, rates)
         N = order.shape[1]
+        self.set_rates(rates, math.ceil(N / batch_size))
+        plans = self.plans(order, batch_size)
         for start in track(range(0, N, batch_size)):
             run(plans[min(batch_size, N - start)])
         return self.totals.sum(axis=-1)
 
-    def plans(self, order: Array, batch_size: int, rates: Iterator[Any]) -> dict[int, list[Launch]]:
-        """Set all that the steps of an epoch read; return a step's launches, by number of rows."""
-        adam, R, (S, N) = self.optimizer, self.network.replicas, order.shape
-        steps = math.ceil(N / batch_size)
+    def prepare(self, batch_size: int) -> None:
+        """Compile the kernels of a step, if this has not been done: plan a step, launch nothing."""
+        self.set_rates(iter(()), 0)
+        S = self.network.layers[0].axes[1]
+        self.plans(self.xp.zeros((S, batch_size), np.intp), batch_size)
+
+    def set_rates(self, rates: Iterator[Any], steps: int) -> None:
+        """Bring the rates of an epoch's steps to the device."""
+        adam, R = self.optimizer, self.network.replicas
         scaled, epsilons = np.empty((steps, R), self.network.dtype), np.empty(steps)
         for n in range(steps):
             scaled[n] = np.ravel(self.network.backend.to_numpy(next(rates))) * adam.count()
             epsilons[n] = adam.scaled_epsilon
         self.rates, self.epsilons = self.xp.asarray(scaled), self.xp.asarray(epsilons)
+
+    def plans(self, order: Array, batch_size: int) -> dict[int, list[Launch]]:
+        """Set what else the steps of an epoch read; return a step's launches, by number of rows."""
+        R, (S, N) = self.network.replicas, order.shape
         self.order = self.xp.ascontiguousarray(order)
         moved = self.inputs.views > 1
         self.input_order = self.inputs.index_of(self.order) if moved else self.order

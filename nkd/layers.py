@@ -155,6 +155,8 @@ class MaxNorm:
         largest: the bound, see `limit_norms`.
     """
 
+    compiled = "limit_norms"
+
     def __init__(self, layers: Sequence[Dense], largest: float, *, backend: Backend) -> None:
         self.largest, self.form = largest, backend.operation(limit_norms)
         self.bounded = [
@@ -181,6 +183,8 @@ class Dropout:
         rate: p in [0, 1).
         replicas, columns: R and I of the inputs (R, B, I).
     """
+
+    compiled = "dropout"
 
     def __init__(
         self, rate: float, replicas: int, columns: int, *, dtype: Any, backend: Backend

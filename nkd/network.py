@@ -230,13 +230,21 @@ class MLP:
         if self.max_norm is not None:
             self.max_norm()
 
+    def prepare(self) -> None:
+        """Compile what `predict` needs, if it has such a form: compute the outputs of no row."""
+        if self.compiled_outputs is not None:
+            outputs = np.empty((self.replicas, 0, self.sizes[-1]), self.dtype)
+            self.compiled_outputs(outputs, 0, np.empty((0, self.sizes[0]), self.dtype))
+
     def predict(self, x: Array, rows: int = PREDICTED_ROWS) -> Array:
         """The outputs for all rows of x (N, I), in a new array (R, N, O), `rows` at a time."""
         outputs = self.backend.xp.empty((self.replicas, len(x), self.sizes[-1]), self.dtype)
-        for start in range(0, len(x), rows):
+        if self.compiled_outputs is not None and isinstance(x, np.ndarray):
+            rows = len(x)  # compiled code takes them part by part itself
+        for start in range(0, len(x), max(rows, 1)):
             part = slice(start, start + rows)
             if self.compiled_outputs is not None:
-                self.compiled_outputs(outputs[:, part], x[part])
+                self.compiled_outputs(outputs, start, x[part])
             else:
                 outputs[:, part] = self.forward(x[part])
         return outputs

@@ -123,8 +123,12 @@ class Adam:
         """Count the step t, and set what depends on it: `rate` η' and `scaled_epsilon` ε'."""
         self.rate[:] = learning_rate * self.count()
         if self.t % FLUSH_EVERY == 0:
-            for moment in (self.m, self.v):
-                flush_small(self.xp, moment, self.work)
+            self.flush()
+
+    def flush(self) -> None:
+        """Set to 0 what is too small to matter in the moments, see `flush_small`."""
+        for moment in (self.m, self.v):
+            flush_small(self.xp, moment, self.work)
 
     def count(self) -> float:
         """Count the step t, set `scaled_epsilon` ε', and return η'/η."""

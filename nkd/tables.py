@@ -123,7 +123,7 @@ class Table:
                 self.versions_of_orders = [each.reshape(-1, orders, 1) for each in self.versions]
         self.shape = orders, batch
         self.index = self.index_buffer.rows(batch)[..., 0]
-        self.split_index = self.index.reshape(-1, orders, batch)
+        self.split_index = self.index.reshape(len(self.index) // orders, orders, batch)
 
 
 class MovedImages(Table):

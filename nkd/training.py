@@ -155,6 +155,9 @@ class Step:
         self.network, self.loss, self.optimizer = network, loss, optimizer
         self.inputs, self.targets, self.on_gradients = inputs, targets, on_gradients
 
+    def prepare(self, batch_size: int) -> None:
+        """What is done once, before the first step: nothing here; a compiled form compiles."""
+
     def __call__(self, rows: Array, rate: Any) -> Array:
         """Train on the rows (S, B) at this learning rate; return the values of the loss, (R,)."""
         z = self.network.forward(self.inputs.gather(rows), training=True)
@@ -446,6 +449,11 @@ class Training:
             )
         return teacher
 
+    def prepare(self) -> None:
+        """Compile what training needs, if this has not been done: so it is not in `seconds`."""
+        self.step.prepare(self.settings.batch_size)
+        self.network.prepare()
+
     def epochs(self, track: Callable[[Iterable], Iterable] = iter) -> Iterator[Epoch]:
         """Train; yield each epoch's measurements at its end. `history` keeps them.
 
@@ -459,6 +467,7 @@ class Training:
         if self.started:
             raise UserError("this training has already been run: make a new Training")
         self.started = True
+        self.prepare()
         if self.orders is None:
             orders = batch_orders(self.order_seeds, rows, settings.epochs)
         else:

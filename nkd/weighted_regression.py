@@ -147,6 +147,7 @@ class WeightedRegressionLoss(Loss):
         losses: names in `WEIGHINGS`, one per replica, or one for all.
     """
 
+    compiled = "weighted_squared_error_loss"
     every_label = True
     names = WEIGHINGS
 

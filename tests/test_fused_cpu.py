@@ -1,6 +1,7 @@
-"""Numba's forms of the named operations and of the step: the same signatures and results."""
+"""The compiled step and forward pass are equal to the plain ones, with all that they support."""
 
-import inspect
+import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -8,86 +9,193 @@ from conftest import (
     assert_same_tensors,
     classification_data,
     regression_data,
+    relative_difference,
     teacher_outputs,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from named_operations import ON_CPU, SCRATCH, TOLERANCE, arguments
 
 from nkd.backend import NUMPY, choose
 from nkd.distillation import Classification, Regression, pairs
+from nkd.network import MLP
 from nkd.training import Settings, Step, Training
 
 fused_cpu = pytest.importorskip("nkd.fused_cpu", reason="Numba is not installed")
+cpu_primitives = pytest.importorskip("nkd.cpu_primitives")
+
+ROWS = 330
+LARGE, SMALL = (200, 120, 4), (5, 9, 6, 4)
+"""Sizes of networks: 3.8 million multiply-adds in 160 rows make several blocks; or few numbers."""
+OPTIONS = Settings(epochs=2, batch_size=160, learning_rate=0.003)
 
 
-@pytest.mark.parametrize("name", ON_CPU)
-def test_a_compiled_operation_has_the_signature_of_the_plain_one(name):
-    compiled = inspect.signature(getattr(fused_cpu, name).py_func)
-    assert list(compiled.parameters) == list(inspect.signature(ON_CPU[name]).parameters)
+def problem_of(task, sizes, images=False):
+    """Random data for these sizes."""
+    if task == "regression":
+        return Regression(regression_data(ROWS, sizes[0], sizes[-1]))
+    data = classification_data(ROWS, sizes[0], sizes[-1])
+    return Classification(dataclasses.replace(data, image_shape=(10, 20) if images else None))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ON_CPU)
-@settings(max_examples=25)
-@given(R=st.integers(1, 3), B=st.integers(1, 70), C=st.integers(1, 200), seed=st.integers(0, 10**6))
-def test_a_compiled_operation_is_equal_to_the_plain_one(name, dtype, R, B, C, seed):
-    plain = arguments(name, dtype, R, B, C, np.random.default_rng(seed))
-    compiled = arguments(name, dtype, R, B, C, np.random.default_rng(seed))
-    ON_CPU[name](np, *plain)
-    getattr(fused_cpu, name)(None, *compiled)
-    names = list(inspect.signature(ON_CPU[name]).parameters)[1:]
-    for argument, expected, actual in zip(names, plain, compiled, strict=True):
-        if isinstance(expected, np.ndarray) and argument not in SCRATCH:
-            scale = np.abs(expected).max() + 1
-            np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
+def runs_of(replicas, shared=True, loss="blend"):
+    """Students and Persons of some seeds."""
+    runs = pairs(range((replicas + 1) // 2), 0.7, teacher_outputs(ROWS), 3.0, loss)[:replicas]
+    return runs if shared else [*runs[1:], runs[0]]
 
 
-@pytest.mark.parametrize("stored", [np.uint8, np.float32, np.float64])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_compiled_gather_is_equal_to_the_plain_one(stored, dtype):
-    generator = np.random.default_rng(0)
-    table = generator.integers(0, 256, (50, 7)).astype(stored)
-    rows = generator.integers(0, 50, 20)
-    plain, compiled = np.empty((20, 7), dtype), np.empty((20, 7), dtype)
-    room = plain if stored == dtype else np.empty((20, 7), stored)
-    NUMPY.gather(plain, table, rows, dtype(1 / 255), room)
-    fused_cpu.gather(compiled, table, rows, dtype(1 / 255), room)
-    np.testing.assert_array_equal(compiled, plain)
-
-
-def test_not_a_number_stays_visible():
-    h, b = np.empty((1, 1, 1, 3), np.float32), np.array([[[[np.nan, -1.0, 2.0]]]], np.float32)
-    x, W = np.zeros((1, 1, 1), np.float32), np.zeros((1, 1, 1, 3), np.float32)
-    fused_cpu.dense_forward(None, h, x, W, b, True)
-    assert np.isnan(h[0, 0, 0, 0])
-    assert h[0, 0, 0, 1:].tolist() == [0, 2]
+def assert_equal_training(problem, sizes, runs, options):
+    """A plain and a compiled training have the same losses and end with the same weights."""
+    plain, compiled = (
+        Training(problem, sizes, runs, options, dtype=np.float64, backend=backend).run()
+        for backend in (NUMPY, choose("numba"))
+    )
+    assert isinstance(plain.step, Step)
+    assert isinstance(compiled.step, fused_cpu.CompiledStep)
+    objectives = ([epoch.objective for epoch in each.history] for each in (compiled, plain))
+    np.testing.assert_allclose(*objectives, rtol=1e-10)
+    for replica in range(len(runs)):
+        tensors = compiled.network.tensors(replica), plain.network.tensors(replica)
+        assert_same_tensors(*tensors, 1e-8)
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared batches", "own batches"])
 @pytest.mark.parametrize("replicas", [1, 2, 6])
-@pytest.mark.parametrize("problem", ["classification", "regression"])
-def test_the_compiled_steps_train_as_the_plain_step_in_one_thread_and_in_all(
-    problem, replicas, shared
+@pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_compiled_step_trains_as_the_plain_one_in_one_thread_and_in_all(
+    task, sizes, replicas, shared
 ):
-    rows, sizes = 330, (200, 120, 4)  # 3.8 million multiply-adds: several blocks
-    if problem == "classification":
-        problem = Classification(classification_data(rows, sizes[0], sizes[-1]))
-    else:
-        problem = Regression(regression_data(rows, sizes[0], sizes[-1]))
-    runs = pairs(range((replicas + 1) // 2), 0.7, teacher_outputs(rows), 3.0)[:replicas]
-    runs = runs if shared else [*runs[1:], runs[0]]
-    options = Settings(epochs=2, batch_size=160, learning_rate=0.003, schedule="cosine")
+    runs = runs_of(replicas, shared)
+    assert_equal_training(problem_of(task, sizes), sizes, runs, OPTIONS)
 
-    def train(backend):
-        training = Training(problem, sizes, runs, options, dtype=np.float64, backend=backend).run()
-        return training, [epoch.objective for epoch in training.history]
 
-    plain, objectives = train(NUMPY)
-    compiled, compiled_objectives = train(choose("numba"))
-    assert isinstance(plain.step, Step)
-    assert isinstance(compiled.step, fused_cpu.CompiledStep)
-    np.testing.assert_allclose(compiled_objectives, objectives, rtol=1e-10)
-    for replica in range(replicas):
-        tensors = compiled.network.tensors(replica), plain.network.tensors(replica)
-        assert_same_tensors(*tensors, 1e-8)
+@pytest.mark.parametrize(
+    "regularised",
+    [
+        {"dropout": (0.2, 0.5)},
+        {"dropout": (0.0, 0.5)},
+        {"largest_norm": 0.5},
+        {"dropout": (0.5, 0.2), "largest_norm": 1.0, "jitter": 2, "average": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("replicas", [1, 6])
+@pytest.mark.parametrize("shared", [True, False], ids=["shared batches", "own batches"])
+def test_regularised_training_is_the_same_when_compiled(regularised, replicas, shared):
+    problem = problem_of("classification", LARGE, images=True)
+    options = dataclasses.replace(OPTIONS, **regularised)
+    assert_equal_training(problem, LARGE, runs_of(replicas, shared), options)
+
+
+@pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
+def test_a_small_network_has_dropout_and_bounded_weights_as_well(sizes):
+    rates = (0.1,) * (len(sizes) - 1)
+    for regularised in ({"dropout": rates}, {"largest_norm": 0.5}):
+        options = dataclasses.replace(OPTIONS, **regularised)
+        assert_equal_training(problem_of("regression", sizes), sizes, runs_of(2), options)
+
+
+@pytest.mark.parametrize("loss", ["bounded", "attentive", "rejected"])
+def test_losses_that_weigh_rows_are_compiled(loss):
+    runs = runs_of(4, loss=loss)
+    assert_equal_training(problem_of("regression", SMALL), SMALL, runs, OPTIONS)
+
+
+@settings(max_examples=40)
+@given(
+    sizes=st.lists(st.integers(1, 70), min_size=2, max_size=4),
+    rows=st.integers(1, 50),
+    batch_size=st.integers(1, 50),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_sizes_and_batches_train_as_in_the_plain_step(sizes, rows, batch_size, seed):
+    data = regression_data(rows, sizes[0], sizes[-1], seed)
+    runs = pairs([seed], 0.5, teacher_outputs(rows, sizes[-1], seed))
+    options = Settings(epochs=1, batch_size=batch_size, learning_rate=0.001)
+    plain, compiled = (
+        Training(Regression(data), sizes, runs, options, dtype=np.float64, backend=backend).run()
+        for backend in (NUMPY, choose("numba"))
+    )
+    parameters = compiled.network.parameters, plain.network.parameters
+    assert relative_difference(*parameters) <= 1e-7
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(784, 600, 10), (5, 9, 6, 4)], ids=str)
+@pytest.mark.parametrize("rows", [0, 1, 7, 3000])
+def test_outputs_are_those_of_the_plain_network(rows, sizes, dtype):
+    compiled = MLP(sizes, 3, dtype=dtype, backend=choose("numba"))
+    plain = MLP(sizes, 3, dtype=dtype)
+    for network in (compiled, plain):
+        network.initialise([0, 1, 2])
+    x = np.random.default_rng(0).normal(size=(rows, sizes[0])).astype(dtype)
+    x.flags.writeable = False
+    outputs = compiled.predict(x), plain.predict(x)
+    assert relative_difference(*outputs) <= {np.float32: 1e-6, np.float64: 1e-14}[dtype]
+
+
+@pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
+def test_each_seed_keeps_its_bits_among_others(sizes):
+    """Each of these networks is trained by one thread, however many there are."""
+    problem, runs = problem_of("regression", sizes), runs_of(12)
+
+    def tensors(some):
+        training = Training(problem, sizes, some, OPTIONS, backend=choose("numba")).run()
+        return [training.network.tensors(replica) for replica in range(len(some))]
+
+    together, few = tensors(runs), tensors(runs[3:6] + runs[9:])
+    for one, other in zip([*together[3:6], *together[9:]], few, strict=True):
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, other[name])
+
+
+@pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
+def test_not_a_number_stays_visible(sizes):
+    training = Training(
+        problem_of("regression", sizes), sizes, runs_of(2), OPTIONS, backend=choose("numba")
+    )
+    training.network.views(training.network.parameters)["dense1.b"][0, 0, 0] = np.nan
+    total = training.step.epoch(np.arange(ROWS)[None], 160, iter([0.001] * 3))
+    assert np.isnan(total[0])
+    assert np.isfinite(total[1])
+
+
+@cpu_primitives.compiled
+def count_together(counts, rounds, team):
+    """Each thread adds 1 to its own count, and then all must have as much."""
+    for n in range(1, rounds + 1):
+        counts[16 * team.number] += 1
+        cpu_primitives.meet(team)
+        for other in range(team.threads):
+            if counts[16 * other] != n:
+                counts[16 * team.number + 1] += 1
+        cpu_primitives.meet(team)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_nobody_passes_a_gate_before_all_are_there(threads):
+    counts, rounds, gate = np.zeros((5, 16), np.int64), 300, np.zeros(48, np.int64)
+    others = [
+        threading.Thread(
+            target=count_together,
+            args=(counts.reshape(-1), rounds, cpu_primitives.Team(number, threads, gate)),
+        )
+        for number in range(threads)
+    ]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    assert counts[:threads, 0].tolist() == [rounds] * threads
+    assert not counts[:, 1].any()
+
+
+def test_an_error_in_another_thread_reaches_the_caller():
+    def fail(team):
+        if team.number:
+            raise ValueError("in the other thread")
+
+    if cpu_primitives.THREADS > 1:
+        with pytest.raises(ValueError, match="in the other thread"):
+            cpu_primitives.in_threads(fail, 2)
+    cpu_primitives.in_threads(lambda team: None, cpu_primitives.THREADS)  # they still work

@@ -237,29 +237,18 @@ def test_each_of_many_regularised_runs_is_the_run_on_its_own(backend, shared):
 
 
 @pytest.mark.parametrize("name", REGULARISED)
-def test_each_regularisation_changes_the_training_and_only_moved_images_are_compiled(backend, name):
+def test_each_regularisation_changes_the_training_and_is_compiled_where_it_can_be(backend, name):
     runs = pairs([1], 0.7, teacher_outputs(), 3.0)
     regularised, plain = (train(runs, options, backend) for options in (REGULARISED[name], {}))
     is_compiled = backend.step is not None
-    assert (type(regularised.step) is not Step) == (is_compiled and name == "moved images")
+    everything = backend.name == "numba"  # a GPU's step only has moved images
+    expected = is_compiled and (everything or name == "moved images")
+    assert (type(regularised.step) is not Step) == expected
     assert (type(plain.step) is not Step) == is_compiled
     difference = np.subtract(*(t.network.tensors()["dense2.W"] for t in (regularised, plain)))
     assert abs(difference).max() > 1e-3
     norms = np.linalg.norm(regularised.network.tensors()["dense1.W"], axis=0)
     assert (norms.max() <= 0.7 * (1 + 1e-9)) == (name == "bounded weights")
-
-
-@pytest.mark.parametrize("options", [ALL, {"jitter": 2}], ids=["all", "moved images"])
-def test_regularised_training_is_the_same_on_numba(options):
-    runs = pairs([1, 2], 0.7, teacher_outputs(), 3.0)
-    try:
-        compiled = train(runs, options, choose("numba"))
-    except UserError as reason:
-        pytest.skip(str(reason))
-    plain = train(runs, options, choose("numpy"))
-    for replica in range(len(runs)):
-        tensors = compiled.network.tensors(replica), plain.network.tensors(replica)
-        assert_same_tensors(*tensors, 1e-9)
 
 
 def test_regularised_training_runs_on_strict_arrays_and_equals_numpy():

@@ -57,6 +57,7 @@ class Screen:
 
     def epochs(self, training: Training, title: str) -> Iterator[Epoch]:
         """Train to the end under a progress bar, and yield each epoch."""
+        self.prepare(training)
         steps = training.settings.epochs * training.steps_per_epoch
         with self.progress(title, steps) as track:
             yield from training.epochs(track)
@@ -95,6 +96,29 @@ class Screen:
         for _ in self.epochs(training, title):
             pass
         self.print(f"{title} trained in {training.seconds:,.1f} s")
+
+    def prepare(self, training: Training) -> None:
+        """Compile what the training needs, and say so if it takes time."""
+        from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+        title, functions, start = "Compiling for this machine", 0, time.perf_counter()
+        columns = TextColumn("{task.description}"), TimeElapsedColumn()
+        with Progress(*columns, console=self.console, auto_refresh=False, transient=True) as shown:
+            task = shown.add_task(title, total=None, visible=False)
+
+            def tell() -> None:
+                nonlocal functions
+                functions += 1
+                said = f"{title}: function {functions}"
+                shown.update(task, description=said, visible=True, refresh=True)
+
+            with training.backend.compiling(tell):
+                training.prepare()
+        if functions:
+            self.print(
+                f"Compiled {functions} functions for this machine in "
+                f"{time.perf_counter() - start:,.1f} s; later runs find them"
+            )
 
     @contextmanager
     def progress(self, title: str, steps: int) -> Iterator[Callable[[Iterable], Iterable]]:
