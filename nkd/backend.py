@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from nkd.errors import UserError
+from nkd.machine import Products, products_of
 
 Array = Any
 """A NumPy or CuPy array: CuPy is optional, so no type can name both."""
@@ -39,6 +40,14 @@ class Backend:
     def device(self) -> str:
         """The device in words, for reports."""
         return f"{os.cpu_count()} cores ({platform.machine()})"
+
+    def products(self) -> Products | None:
+        """The library of matrix products on the CPU; None if they are not computed there."""
+        return products_of("numpy")
+
+    def __str__(self) -> str:
+        products = self.products()
+        return f"{self.name} on {self.device()}" + (f", {products}" if products else "")
 
     def asarray(self, values: Array, dtype: Any = None) -> Array:
         """`values` on the device, without a copy if they are already there with that dtype."""
@@ -123,6 +132,10 @@ class NumbaBackend(Backend):
         """The cores that Numba may use."""
         return f"{self.forms.THREADS} of {super().device()}"
 
+    def products(self) -> Products | None:
+        """The library that compiled code calls."""
+        return products_of("scipy")
+
     def compiling(self, tell: Callable[[], Any]) -> AbstractContextManager[Any]:
         """Call `tell` whenever Numba starts to compile a function that it does not have on disk."""
         from numba.core import event
@@ -179,6 +192,10 @@ class CupyBackend(Backend):
         """The name of the GPU."""
         properties = self.xp.cuda.runtime.getDeviceProperties(self.xp.cuda.Device().id)
         return properties["name"].decode()
+
+    def products(self) -> Products | None:
+        """None: cuBLAS."""
+        return None
 
     def to_numpy(self, values: Array) -> np.ndarray:
         """`values` copied from the device."""

@@ -110,13 +110,13 @@ def compare(
     data = problem.data
     if data.notice:
         screen.notice(data.notice)
-    where = f"; files go to {folder.path}" if folder else ""
     if folder:
         folder.clear()
         folder.write_json("configuration.json", settled)
-    screen.print(
-        f"{data.title}: {len(data.x_train):,} training rows, {len(data.x_test):,} test rows; "
-        f"computing with {backend.name} on {backend.device()}{where}"
+    screen.start(
+        f"{data.title}: {len(data.x_train):,} training rows, {len(data.x_test):,} test rows; ",
+        backend,
+        f"; files go to {folder.path}" if folder else "",
     )
     results: Results | None = None
     try:
@@ -525,13 +525,12 @@ def configuration(
     backend: Backend,
 ) -> dict[str, Any]:
     """What configuration.json holds: enough to repeat the run."""
-    from threadpoolctl import threadpool_info
-
     of_teacher: dict[str, Any] = {"seeds": [], "hidden_units": None, "settings": "as given"}
     if isinstance(teacher, Training):
         of_teacher["seeds"] = [run.seed for run in teacher.runs]
         of_teacher["hidden_units"] = list(teacher.network.sizes[1:-1])
         of_teacher["settings"] = dataclasses.asdict(teacher.settings)
+    products = backend.products()
     return {
         "dataset": problem.data.name,
         "seeds": {"teachers": of_teacher["seeds"], "pairs": list(seeds)},
@@ -541,10 +540,7 @@ def configuration(
         "backend": backend.name,
         "device": backend.device(),
         "platform": platform.platform(),
-        "blas": [
-            {key: library[key] for key in ("internal_api", "version", "num_threads")}
-            for library in threadpool_info()
-        ],
+        "blas": dataclasses.asdict(products) if products else None,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

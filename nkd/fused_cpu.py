@@ -659,6 +659,13 @@ UNIFORM_NUMBERS = 1_000_000
 """How many numbers for dropout are drawn at a time, if one step does not need more."""
 
 
+def read_only(array: Array) -> Array:
+    """A view that cannot be written to, as some arrays are: of one type, so one code is enough."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def layout_of(network: Any) -> Layout:
     """The layout of an `MLP`."""
     starts = np.reshape([start for start, _ in network.offsets.values()], (-1, 2))
@@ -692,7 +699,7 @@ class CompiledForward:
     def __call__(self, outputs: Array, first: int, x: Array) -> None:
         """Set outputs[:, first : first + N] of all networks, (R, ·, O), for the inputs x (N, I)."""
         network = self.network
-        x = np.require(x, network.dtype, ["C", "W"])  # one type, so it is compiled once
+        x = read_only(np.ascontiguousarray(x, network.dtype))
         work = network.parameters.size * len(x)
         threads = max(1, min(THREADS, work // WORTH_A_THREAD, len(x)))
         length = min(len(x), ROWS) * self.layout.columns[-1]
@@ -762,11 +769,11 @@ class CompiledStep:
             self.state,
             self.layout,
             Data(
-                inputs.memory,
+                read_only(inputs.memory),
                 self.windows[0],
                 inputs.index_of(rows),
                 inputs.scale,
-                targets.memory,
+                read_only(targets.memory),
                 self.windows[1],
                 targets.index_of(rows),
             ),

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from nkd.backend import Backend
+from nkd.machine import vector_bits
 from nkd.report.view import View
 from nkd.training import Epoch, Training
 
@@ -55,6 +57,14 @@ class Screen:
 
         self.console.print(Panel(Text(text), box=box.HEAVY, style="bold red"))
 
+    def start(self, what: str, backend: Backend, where: str) -> None:
+        """The first line of a run; and a second one if the CPU could compute faster."""
+        self.print(f"{what}computing with {backend}{where}")
+        products = backend.products()
+        advice = products.advice(vector_bits()) if products else None
+        if advice:
+            self.print(advice, style="yellow")
+
     def epochs(self, training: Training, title: str) -> Iterator[Epoch]:
         """Train to the end under a progress bar, and yield each epoch."""
         self.prepare(training)
@@ -99,25 +109,28 @@ class Screen:
 
     def prepare(self, training: Training) -> None:
         """Compile what the training needs, and say so if it takes time."""
-        from rich.progress import Progress, TextColumn, TimeElapsedColumn
+        from rich.status import Status
 
-        title, functions, start = "Compiling for this machine", 0, time.perf_counter()
-        columns = TextColumn("{task.description}"), TimeElapsedColumn()
-        with Progress(*columns, console=self.console, auto_refresh=False, transient=True) as shown:
-            task = shown.add_task(title, total=None, visible=False)
+        functions, start = 0, time.perf_counter()
+        shown = Status("", console=self.console)
 
-            def tell() -> None:
-                nonlocal functions
-                functions += 1
-                said = f"{title}: function {functions}"
-                shown.update(task, description=said, visible=True, refresh=True)
+        def tell() -> None:
+            nonlocal functions
+            functions += 1
+            shown.update(f"compiling for this machine: function {functions}")
+            if self.console.is_terminal:
+                shown.start()
 
+        try:
             with training.backend.compiling(tell):
                 training.prepare()
+        finally:
+            shown.stop()
         if functions:
+            seconds = time.perf_counter() - start
             self.print(
-                f"Compiled {functions} functions for this machine in "
-                f"{time.perf_counter() - start:,.1f} s; later runs find them"
+                f"Compiled {functions} functions for this machine in {seconds:,.1f} s, once: later "
+                "runs load them"
             )
 
     @contextmanager
