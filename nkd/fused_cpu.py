@@ -789,13 +789,19 @@ class CompiledStep:
         """The limits, with numbers for the dropout of so many rows from the networks' streams."""
         if not self.limits.dropout.size:
             return self.limits
-        columns = self.layout.columns
-        R = self.network.replicas
+        columns, R = self.layout.columns, self.network.replicas
         uniform = self.uniform[: R * columns[-1] * rows].reshape(R, -1)
-        for n, dropout in enumerate(self.network.dropouts):
-            for r, stream in enumerate(dropout.streams if dropout else ()):
-                some = uniform[r, columns[n] * rows : columns[n + 1] * rows]
+        parts = [
+            (stream, uniform[r, columns[n] * rows : columns[n + 1] * rows])
+            for n, dropout in enumerate(self.network.dropouts)
+            for r, stream in enumerate(dropout.streams if dropout else ())
+        ]
+
+        def draw(team: Team) -> None:
+            for stream, some in parts[team.number :: team.threads]:
                 stream.random(out=some, dtype=np.float32)
+
+        in_threads(draw, min(THREADS, len(parts)))
         return self.limits._replace(uniform=uniform)
 
     def resize(self, batch_size: int) -> None:
