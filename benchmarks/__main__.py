@@ -1,13 +1,14 @@
 """Race nkd against PyTorch, JAX and scikit-learn on the same training steps.
 
-    python -m benchmarks                      everything, about 12 minutes
-    python -m benchmarks --quick              under 3 minutes
+    python -m benchmarks                      everything, about 30 minutes
+    python -m benchmarks --quick              the same with fewer rounds, about 10 minutes
     python -m benchmarks --only student-mnist --json results.json --chart results.png
 
 All start with the same weights and see the same batches, and their losses are compared before
 anything is timed; scikit-learn, which takes no weights, and bare products are not compared.
-Contestants run in turn, each in a process of its own. The ratio is a peer's time divided by nkd's
-in the same round: above 1, nkd is faster.
+Contestants run in turn, each in a process of its own, without the variables that choose kernels or
+numbers of threads, and only while nothing else computes. The ratio is a peer's time divided by
+nkd's in the same round: above 1, nkd is faster.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks.peers import PEERS
-from benchmarks.workloads import INFERENCE, TRAINING, Workload
+from benchmarks.workloads import CPU, Workload
 
 REFERENCES = ("nkd numba", "nkd numpy")
 """nkd's best backend comes first; if it is missing, the next one represents nkd."""
@@ -37,37 +38,90 @@ SAME = 1e-3
 """Relative difference up to which losses count as equal: float32, added in different orders."""
 
 
+PINNING = (
+    "OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "NUMBA_", "NPY_", "ATEN_",
+    "DNNL_", "ONEDNN_", "XLA_", "JAX_", "TORCH_", "VECLIB_",
+)  # fmt: skip
+"""How variables begin that choose kernels, threads or how they wait: no contestant has any."""
+QUIET, PATIENCE = 10.0, 60
+"""Per cent of the processor that others may take, and how many seconds to wait for it."""
+
+
 class Contestant:
-    """A worker process."""
+    """A worker process; in a workload in the company of itself, two."""
 
     def __init__(self, peer: str, workload: Workload, where: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", peer, workload.name, where],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(PINNING)}
+        command = [sys.executable, "-m", "benchmarks.worker", peer, workload.name, where]
+        self.company = workload.company
+        self.processes = [
+            subprocess.Popen(
+                command, env=environment, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )
+            for _ in range(2 if self.company == "itself" else 1)
+        ]  # fmt: skip
 
     @cached_property
     def first(self) -> Any:
         """Its first answer."""
-        return self.answer()
+        answers = [self.answer(process) for process in self.processes]
+        return answers[0]
 
-    def answer(self) -> Any:
-        """The next line, parsed."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+    def answer(self, process: Any) -> Any:
+        """The next line of a process, parsed."""
+        line = process.stdout.readline()
         return json.loads(line) if line else {"missing": "its process ended"}
 
-    def ask(self, command: str) -> Any:
-        """Send a command, wait for the answer."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{command}\n")
-        self.process.stdin.flush()
-        return self.answer()
+    def ask(self, command: str, alone: bool = False) -> Any:
+        """Send a command to all processes, or one alone; wait for all, return the first's answer.
+
+        The answer to "time" is the time of the slowest.
+        """
+        asked = self.processes[:1] if alone else self.processes
+        for process in asked:
+            process.stdin.write(f"{command}\n")
+            process.stdin.flush()
+        answers = [self.answer(process) for process in asked]
+        return max(answers) if command.startswith("time") else answers[0]
+
+    def time(self, steps: int, alone: bool = False) -> float:
+        """Seconds per step, in the workload's company or alone."""
+        if alone or self.company != "a loop":
+            return self.ask(f"time {steps}", alone) / steps
+        loop = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            time.sleep(0.2)
+            return self.ask(f"time {steps}") / steps
+        finally:
+            loop.kill()
+            loop.wait()
 
     def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.communicate()
+        """End the processes."""
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+
+def wait_for_quiet() -> None:
+    """Wait until nothing else computes on this machine.
+
+    Raises:
+        SystemExit: something still does after a minute.
+    """
+    import psutil
+
+    for _ in range(PATIENCE):
+        busy = psutil.cpu_percent(interval=1.0)
+        if busy < QUIET:
+            return
+    print(
+        f"error: other programs take {busy:.0f} % of this machine's processor, so times would mean "
+        "little; stop them, or measure --anyway",
+        file=sys.stderr,
+    )
+    raise SystemExit(2)
 
 
 def race(
@@ -98,7 +152,7 @@ def race(
         contestants[name], checks[name] = contestant, answer
     expected = np.array(checks[references[-1]])
     for name, values in checks.items():
-        if contestants[name].first["compared"]:
+        if workload.compared and contestants[name].first["compared"]:
             difference = float((np.abs(values - expected) / np.abs(expected)).max())
             if not difference < SAME:
                 raise SystemExit(
@@ -108,15 +162,18 @@ def race(
     steps = {}
     for name, contestant in contestants.items():
         contestant.ask("time 20")
-        step = contestant.ask("time 20") / 20
+        step = contestant.ask("time 20", alone=True) / 20
         steps[name] = max(1, round(seconds / step))
         contestant.ask(f"time {steps[name]}")  # JAX compiles for this number of steps
     times: dict[str, list[float]] = {name: [] for name in contestants}
+    alone: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(rounds):
         names = list(contestants)
         for name in names[number % len(names) :] + names[: number % len(names)]:
             time.sleep(0.3)  # the last one's threads spin for a while when they are done
-            times[name].append(contestants[name].ask(f"time {steps[name]}") / steps[name])
+            times[name].append(contestants[name].time(steps[name]))
+            if workload.company:
+                alone[name].append(contestants[name].time(steps[name], alone=True))
     reference = next(name for name in references if name in times)
     records = []
     for name, values in times.items():
@@ -137,8 +194,12 @@ def race(
                 "rounds": rounds,
                 "steps_per_round": steps[name],
                 "peak_memory_mb": round(contestants[name].ask("memory")),
+                "computes_with": contestants[name].first["computes_with"],
             }
         )
+        if workload.company:
+            company = np.median(np.array(values) / np.array(alone[name]))
+            records[-1] |= {"company": workload.company, "times_alone": float(company)}
         contestants[name].close()
     return records
 
@@ -146,8 +207,10 @@ def race(
 def show(records: list[dict[str, Any]], console: Console) -> None:
     """Print the table of one workload."""
     table = Table(title=f"{records[0]['title']} ({records[0]['workload']})", title_justify="left")
-    for column in ("", "µs per step", "quartiles", "peer / nkd", "interval", "peak MB"):
-        table.add_column(column, justify="left" if not column else "right")
+    company = ["× alone"] if "times_alone" in records[0] else []
+    numbers = ["µs per step", "quartiles", "peer / nkd", "interval", "peak MB", *company]
+    for column in ("", *numbers, "computes with"):
+        table.add_column(column, justify="right" if column in numbers else "left")
     for record in records:
         low, high = (f"{1e6 * value:,.1f}" for value in record["quartiles"])
         table.add_row(
@@ -157,6 +220,8 @@ def show(records: list[dict[str, Any]], console: Console) -> None:
             f"{record['ratio']:.2f}",
             f"{record['low']:.2f} – {record['high']:.2f}",
             f"{record['peak_memory_mb']:,}",
+            *(f"{record['times_alone']:.2f}" for _ in company),
+            record["computes_with"],
         )
     console.print(table)
 
@@ -226,26 +291,27 @@ def machine() -> dict[str, Any]:
 
 def main() -> None:
     """Parse the flags, race, show and write."""
-    workloads = {workload.name: workload for workload in (*TRAINING, *INFERENCE)}
+    workloads = {workload.name: workload for workload in CPU}
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="+", choices=workloads, default=list(workloads))
-    parser.add_argument("--quick", action="store_true", help="training only, fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--anyway", action="store_true", help="measure while others compute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the records there")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="write the bar chart there")
     arguments = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=None if sys.stdout.isatty() else 150)
     where = machine()
     console.print(where)
     chosen = [workloads[name] for name in arguments.only]
-    if arguments.quick:
-        chosen = [workload for workload in chosen if not workload.inference] or chosen
     seconds, rounds = (0.15, 7) if arguments.quick else (0.4, 11)
     records = []
     for workload in chosen:
+        if not arguments.anyway:
+            wait_for_quiet()
         records += race(workload, seconds, rounds, console)
         show([record for record in records if record["workload"] == workload.name], console)
     for record in records:

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmarks.workloads import LEARNING_RATE, TEMPERATURE, Workload
+from benchmarks.workloads import IMAGE, LEARNING_RATE, TEMPERATURE, Workload
+from nkd.machine import products_of
 
 CHECKED_STEPS = 5
 
@@ -45,6 +46,10 @@ class Peer:
     def prepare(self, weights: list[dict[str, np.ndarray]]) -> None:
         """Build the networks with these weights."""
         raise NotImplementedError
+
+    def computes_with(self) -> str:
+        """The library of matrix products and its kernels."""
+        return str(products_of("numpy"))
 
     def train(self, batches: np.ndarray) -> float:
         """Train on these rows, (steps, B); the mean loss over steps and networks."""
@@ -100,7 +105,10 @@ class Nkd(Peer):
         rows = batches.reshape(1, -1)
         rates = [LEARNING_RATE] * len(batches)
         (mean,) = fit(training.step, [rows], self.workload.batch_size, rates)
-        return float(mean.mean() + self.constants[rows].mean())
+        return float(mean.mean() + self.constants[rows % self.workload.rows].mean())
+
+    def computes_with(self) -> str:
+        return str(self.training.backend.products() or self.training.backend.device())
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         backend = self.training.backend
@@ -188,6 +196,19 @@ class Torch(Peer):
             torch.tensor(arrays[name], device=self.device) for name in ("x", "y", "teacher")
         )
         self.x, self.y, self.teacher = x.float() * workload.scale, y, teacher
+        p, rows = workload.moved, workload.rows
+        if p:  # a view of each window of each image with its border: nothing is copied
+            bordered = functional.pad(self.x.reshape(-1, *IMAGE), (p, p, p, p))
+            windows = bordered.unfold(1, IMAGE[0], 1).unfold(2, IMAGE[1], 1)
+        self.x = None if p else self.x
+
+        def gathered(numbers: Any) -> tuple[Any, Any, Any]:
+            if not p:
+                return self.x[numbers], self.y[numbers], self.teacher[numbers]
+            row, corner = numbers % rows, (2 * p + 1) ** 2 - 1 - numbers // rows
+            x = windows[row, corner // (2 * p + 1), corner % (2 * p + 1)].flatten(1)
+            return x, self.y[row], self.teacher[row]
+
         layers = len(workload.sizes) - 1
         names = [f"dense{number}.{part}" for number in range(1, layers + 1) for part in "Wb"]
         single = workload.replicas == 1
@@ -203,15 +224,16 @@ class Torch(Peer):
         optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
         alpha, T = workload.alpha, TEMPERATURE
 
-        def outputs(x: Any) -> Any:
+        def outputs(x: Any, rates: tuple[float, ...] = ()) -> Any:
             h = x if single else x.expand(workload.replicas, *x.shape)
-            for W, b in zip(parameters[::2], parameters[1::2], strict=True):
+            for n, (W, b) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
+                h = functional.dropout(h, rates[n]) if rates else h
                 h = functional.linear(h, W, b) if single else torch.baddbmm(b, h, W)
                 h = functional.relu(h) if b is not parameters[-1] else h
             return h
 
         def loss_of(x: Any, y: Any, teacher: Any) -> Any:
-            z = outputs(x)
+            z = outputs(x, workload.rates)
             if not workload.classes:
                 # Summed over networks, which are independent of each other.
                 mean = (-2, -1)
@@ -236,13 +258,21 @@ class Torch(Peer):
             )
 
         def step(rows: Any) -> Any:
-            loss = compute(self.x[rows], self.y[rows], self.teacher[rows])
+            loss = compute(*gathered(rows))
             optimizer.zero_grad(set_to_none=False)
             loss.backward()
             optimizer.step()
             return loss.detach()
 
         self.step = step
+
+    def computes_with(self) -> str:
+        import torch
+
+        if self.device == "cuda":
+            return str(torch.cuda.get_device_name())
+        library = "MKL" if torch.backends.mkl.is_available() else "its own BLAS"
+        return f"{library} and oneDNN, {torch.backends.cpu.get_cpu_capability()} kernels"
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         import torch
@@ -295,22 +325,39 @@ class Jax(Peer):
 
         workload, arrays = self.workload, self.workload.arrays
         x = arrays["x"].astype(np.float32) * np.float32(workload.scale)
+        p, rows = workload.moved, workload.rows
+        if p:
+            x = np.pad(x.reshape(-1, *IMAGE), ((0, 0), (p, p), (p, p)))
         self.data = tuple(map(jnp.asarray, (x, arrays["y"], arrays["teacher"])))
+
+        def gathered(data: Any, numbers: Any) -> tuple[Any, ...]:
+            if not p:
+                return tuple(array[numbers] for array in data)
+            images, y, teacher = data
+            row, corner = numbers % rows, (2 * p + 1) ** 2 - 1 - numbers // rows
+            starts = row, corner // (2 * p + 1), corner % (2 * p + 1)
+            window = jax.vmap(lambda *start: jax.lax.dynamic_slice(images, start, (1, *IMAGE)))
+            return window(*starts).reshape(len(numbers), -1), y[row], teacher[row]
+
         alpha, T, names = workload.alpha, TEMPERATURE, list(weights[0])
         layers, single = len(names) // 2, workload.replicas == 1
         parameters = {
             name: jnp.asarray(np.stack([network[name] for network in weights])) for name in names
         }
 
-        def outputs(network: Any, x: Any) -> Any:
+        def outputs(network: Any, x: Any, key: Any = None) -> Any:
             h = x
             for number in range(1, layers + 1):
+                if key is not None:
+                    rate = workload.rates[number - 1]
+                    kept = jax.random.bernoulli(jax.random.fold_in(key, number), 1 - rate, h.shape)
+                    h = jnp.where(kept, h / (1 - rate), 0)
                 h = h @ network[f"dense{number}.W"] + network[f"dense{number}.b"]
                 h = jax.nn.relu(h) if number < layers else h
             return h
 
-        def loss_of(network: Any, x: Any, y: Any, teacher: Any) -> Any:
-            h = outputs(network, x)
+        def loss_of(network: Any, x: Any, y: Any, teacher: Any, key: Any) -> Any:
+            h = outputs(network, x, key)
             if not workload.classes:
                 return (1 - alpha) * ((h - y) ** 2).mean() + alpha * ((h - teacher) ** 2).mean()
             hard = -jnp.take_along_axis(jax.nn.log_softmax(h), y[:, None], 1).mean()
@@ -323,13 +370,15 @@ class Jax(Peer):
         if single:
             parameters = {name: values[0] for name, values in parameters.items()}
         else:
-            gradient = jax.vmap(gradient, (0, None, None, None))
+            gradient = jax.vmap(gradient, (0, None, None, None, None))
 
         def steps(state: Any, data: Any, batches: Any) -> tuple[Any, Any]:
             def step(state: Any, rows: Any) -> tuple[Any, Any]:
                 w, m, v, t = state
                 t = t + 1
-                value, g = gradient(w, *(array[rows] for array in data))
+                # Random bits from the generator that is fastest on a CPU.
+                key = jax.random.key(t.astype(int), impl="unsafe_rbg") if workload.dropout else None
+                value, g = gradient(w, *gathered(data, rows), key)
                 m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
                 v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
                 rate, c = LEARNING_RATE / (1 - 0.9**t), 1 / (1 - 0.999**t)
@@ -343,6 +392,11 @@ class Jax(Peer):
         self.state = (parameters, zeros, jax.tree.map(jnp.copy, zeros), jnp.float32(0))
         self.steps = jax.jit(steps, donate_argnums=0)
         self.forward = jax.jit(outputs)
+
+    def computes_with(self) -> str:
+        import jaxlib
+
+        return f"XLA's own kernels, jaxlib {jaxlib.__version__}"
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.forward(self.state[0], x))
@@ -376,7 +430,7 @@ class Sklearn(Peer):
     def supports(cls, workload: Workload) -> bool:
         import sklearn  # noqa: F401
 
-        return workload.replicas == 1 and not workload.inference
+        return workload.replicas == 1 and not (workload.inference or workload.moved)
 
     def prepare(self, weights: list[dict[str, np.ndarray]]) -> None:
         from sklearn.neural_network import MLPClassifier, MLPRegressor

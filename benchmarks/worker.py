@@ -10,14 +10,14 @@ import time
 import warnings
 
 from benchmarks.peers import GPU_PEERS, PEERS
-from benchmarks.workloads import GPU, INFERENCE, TRAINING
+from benchmarks.workloads import CPU, GPU
 
 
 def serve(peer_name: str, workload_name: str, where: str) -> None:
     """Answer "check", "time STEPS" and "memory" until the input ends."""
     warnings.filterwarnings("ignore")
     kind = (GPU_PEERS if where == "gpu" else PEERS)[peer_name]
-    workload = {each.name: each for each in (*TRAINING, *INFERENCE, *GPU)}[workload_name]
+    workload = {each.name: each for each in (*CPU, *GPU)}[workload_name]
     try:
         supported = kind.supports(workload)
     except Exception as error:  # noqa: BLE001 - a missing library is reported, not raised
@@ -27,7 +27,8 @@ def serve(peer_name: str, workload_name: str, where: str) -> None:
         print(json.dumps({"missing": ""}), flush=True)
         return
     contestant = kind(workload)
-    print(json.dumps({"compared": contestant.compared}), flush=True)
+    first = {"compared": contestant.compared, "computes_with": contestant.computes_with()}
+    print(json.dumps(first), flush=True)
     for line in sys.stdin:
         command, *numbers = line.split()
         if command == "check":

@@ -13,6 +13,7 @@ from nkd.training import Settings, Training
 
 LEARNING_RATE = 1e-3
 ALPHA, TEMPERATURE = 0.5, 4.0
+IMAGE = 28, 28
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Workload:
         distilled: whether the loss has a soft part.
         replicas: networks trained side by side, all on the same batches.
         inference: time the outputs of `batch_size` rows instead of a training step.
+        moved: largest shift of the images in each direction, in pixels.
+        dropout: whether a fifth of the inputs and half of the hidden units are dropped.
+        company: what else the machine computes meanwhile: nothing (""), the same work in a second
+            process ("itself"), or an endless loop ("a loop").
     """
 
     name: str
@@ -38,6 +43,19 @@ class Workload:
     distilled: bool = False
     replicas: int = 1
     inference: bool = False
+    moved: int = 0
+    dropout: bool = False
+    company: str = ""
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The rates of dropout of the inputs and of each hidden layer; () for none."""
+        return (0.2, *(0.5 for _ in self.sizes[1:-1])) if self.dropout else ()
+
+    @property
+    def compared(self) -> bool:
+        """Whether all libraries compute the same: not with dropout, whose masks are their own."""
+        return not self.dropout
 
     @property
     def classes(self) -> bool:
@@ -57,6 +75,8 @@ class Workload:
             y = rng.standard_normal((self.rows, 1), dtype=np.float32)
         teacher = 3 * rng.standard_normal((self.rows, outputs), dtype=np.float32)
         order = rng.permutation(self.rows)
+        if self.moved:  # numbers of views, see nkd/tables.py
+            order = order + self.rows * rng.integers(0, (2 * self.moved + 1) ** 2, self.rows)
         return {"x": x, "y": y, "teacher": teacher, "order": order}
 
     @property
@@ -95,12 +115,14 @@ class Workload:
         arrays = self.arrays
         data = Dataset(
             self.name, self.title, arrays["x"], arrays["y"], arrays["x"][:1], arrays["y"][:1],
-            input_scale=self.scale,
+            input_scale=self.scale, image_shape=IMAGE if self.moved else None,
         )  # fmt: skip
         problem: Problem = Classification(data) if self.classes else Regression(data)
         targets = arrays["teacher"] if self.distilled else None
         runs = [Run(seed, self.alpha, TEMPERATURE, targets) for seed in range(self.replicas)]
-        settings = Settings(1, self.batch_size, LEARNING_RATE, "constant")
+        settings = Settings(
+            1, self.batch_size, LEARNING_RATE, "constant", dropout=self.rates, jitter=self.moved
+        )
         return Training(problem, self.sizes, runs, settings, backend=backend)
 
     def initial_weights(self) -> list[dict[str, np.ndarray]]:
@@ -127,6 +149,31 @@ TRAINING = [
     ),
 ]
 
+REGULARISED = [
+    replace(TRAINING[0], name="teacher-mnist-moved", title="Teacher, moved images", moved=2),
+    replace(
+        TRAINING[0],
+        name="teacher-mnist-dropout",
+        title="Teacher, moved images and dropout",
+        moved=2,
+        dropout=True,
+    ),
+]
+
+IN_COMPANY = [
+    replace(
+        workload,
+        name=f"{workload.name}-{short}",
+        title=f"{workload.title}, {words}",
+        company=company,
+    )
+    for short, words, company in (
+        ("twice", "two runs at once", "itself"),
+        ("busy", "beside a busy process", "a loop"),
+    )
+    for workload in TRAINING[:3]
+]
+
 INFERENCE = [
     Workload(
         f"{name}-inference-{rows}",
@@ -142,6 +189,9 @@ INFERENCE = [
     )
     for rows in (1, 10_000)
 ]
+
+CPU = [*TRAINING, *REGULARISED, *IN_COMPANY, *INFERENCE]
+"""What is timed on a CPU."""
 
 REPLICAS = (1, 4, 16, 64, 256)
 GPU_TRAINING = [
