@@ -18,7 +18,7 @@ from typing import Any
 from nkd.backend import choose
 from nkd.data import load_classification, validation_split
 from nkd.distillation import Classification, Run
-from nkd.training import Settings, Training
+from nkd.training import Settings, Step, Training
 
 TEACHER, STUDENT = (784, 1200, 1200, 10), (784, 800, 800, 10)
 
@@ -53,7 +53,9 @@ class Search:
         training = Training(self.problem, sizes, [run], settings, backend=self.backend)
         if momentum:
             network = training.network
-            training.step.optimizer = Momentum(network.parameters, network.gradients)
+            optimizer = Momentum(network.parameters, network.gradients)
+            tables = training.train_inputs, training.targets
+            training.step = Step(network, training.loss, optimizer, *tables)
         training.run()
         self.records.append(
             {"network": name, "optimizer": "momentum" if momentum else "Adam"}

@@ -200,7 +200,8 @@ def step_of(workload: Workload, backend: Backend) -> tuple[Any, list[Launch]]:
     assert step is not None
     order = backend.asarray(workload.arrays["order"][None])
     steps = -(-order.shape[1] // workload.batch_size)
-    plans = step.plans(order, workload.batch_size, iter([LEARNING_RATE] * steps))
+    step.set_rates(iter([LEARNING_RATE] * steps), steps)
+    plans = step.plans(order, workload.batch_size)
     return step, plans[workload.batch_size]
 
 

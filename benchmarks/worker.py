@@ -1,6 +1,7 @@
 """One contestant in a process of its own: reads commands, answers with a line of JSON each.
 
-Separate processes keep the libraries' thread pools apart; only one works at a time.
+Separate processes keep the libraries' thread pools apart. Only one works at a time, except where
+two runs at once are timed.
 """
 
 import json

@@ -6,9 +6,11 @@ matrix product by BLAS in the calling thread. `Lanes` are numbers that one instr
 """
 
 import ctypes
+import hashlib
 import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, NamedTuple, cast
@@ -23,9 +25,16 @@ from threadpoolctl import ThreadpoolController
 
 Array = Any  # always a NumPy array
 
-# No "fastmath": each operation is rounded as written, so a seed always gives the same bits.
-compiled: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")
-"""Compiles a function when it is first called; the code is kept on disk."""
+VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+"""Of this file: Numba keeps code until the file changes that has it, but not one that it uses."""
+
+
+def compiled(function: Any) -> Any:
+    """Compile a function when it is first called; the code is kept on disk."""
+    function.__qualname__ += f"_{VERSION}"
+    # No "fastmath": each operation is rounded as written, so a seed always gives the same bits.
+    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+
 
 THREADS: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 """Threads that share the work: $NUMBA_NUM_THREADS, or as many as this process may use cores."""
@@ -99,8 +108,8 @@ def product(out: Array, x: Array, y: Array) -> None:
 # Vectors: LLVM makes one instruction of an operation on them, or several where the processor's
 # registers are shorter. Each number is rounded as a scalar would be.
 
-operation: Any = intrinsic
-"""Makes an operation of compiled code from a function that writes its instructions."""
+instruction: Any = intrinsic
+"""Makes an instruction of compiled code from a function that writes it for LLVM."""
 
 LANES = 16
 """How many numbers a vector has."""
@@ -134,7 +143,7 @@ def shuffled(builder: Any, x: Any, lanes: list[int]) -> Any:
     return builder.shuffle_vector(x, x, mask)
 
 
-@operation
+@instruction
 def load(typing: Any, array: Any, index: Any) -> Any:
     """The vector array[index : index + LANES], of a contiguous array with one axis."""
     lanes = Lanes(array.dtype)
@@ -147,7 +156,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
     return lanes(array, types.intp), generate
 
 
-@operation
+@instruction
 def store(typing: Any, array: Any, index: Any, x: Any) -> Any:
     """array[index : index + LANES] ← x."""
 
@@ -160,7 +169,7 @@ def store(typing: Any, array: Any, index: Any, x: Any) -> Any:
     return types.void(array, types.intp, x), generate
 
 
-@operation
+@instruction
 def repeated(typing: Any, number: Any) -> Any:
     """The vector whose numbers are all this one."""
 
@@ -172,7 +181,7 @@ def repeated(typing: Any, number: Any) -> Any:
     return Lanes(number)(number), generate
 
 
-@operation
+@instruction
 def plus_product(typing: Any, total: Any, x: Any, y: Any) -> Any:
     """total + x·y in each lane, rounded twice."""
 
@@ -182,7 +191,7 @@ def plus_product(typing: Any, total: Any, x: Any, y: Any) -> Any:
     return total(total, x, y), generate
 
 
-@operation
+@instruction
 def where_positive(typing: Any, x: Any, h: Any) -> Any:
     """x in each lane where h > 0, or is not a number; and 0 elsewhere."""
 
@@ -194,7 +203,7 @@ def where_positive(typing: Any, x: Any, h: Any) -> Any:
     return x(x, h), generate
 
 
-@operation
+@instruction
 def sum_of(typing: Any, x: Any) -> Any:
     """The sum of all lanes: of halves, of quarters, …"""
 
@@ -214,9 +223,10 @@ def sum_of(typing: Any, x: Any) -> Any:
 ARRIVED, TURN, ABANDONED = 0, 16, 32
 """Where a gate has its three numbers, each in a cache line of its own."""
 
-SPINS, OFFERS, NAP = 2_000, 1_000, 20
-"""A waiting thread looks so often; then so often offers its core to others before it looks again;
-and then sleeps for so many microseconds each time: docs/performance.md."""
+WINDOWS = os.name == "nt"
+SPINS, OFFERS, NAP = 2_000, 1_000, 1 if WINDOWS else 20
+"""A waiting thread looks so often, then so often offers its core to others and looks again, then
+sleeps for so many microseconds (on Windows milliseconds) each time: docs/performance.md."""
 
 
 class Team(NamedTuple):
@@ -231,8 +241,8 @@ ALONE = Team(0, 1, np.zeros(48, np.int64))
 """A team of one thread."""
 
 
-@operation
-def look(typing: Any, array: Any, index: Any) -> Any:
+@instruction
+def atomic_load(typing: Any, array: Any, index: Any) -> Any:
     """array[index] as the last thread left it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -241,8 +251,8 @@ def look(typing: Any, array: Any, index: Any) -> Any:
     return types.int64(array, types.intp), generate
 
 
-@operation
-def add(typing: Any, array: Any, index: Any, number: Any) -> Any:
+@instruction
+def atomic_add(typing: Any, array: Any, index: Any, number: Any) -> Any:
     """array[index] += number in one step, even with several threads; return what was there."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -259,7 +269,6 @@ def system(symbol: str, function: Any, signature: Any) -> Any:
     return types.ExternalFunction(symbol, signature)
 
 
-WINDOWS = os.name == "nt"
 LIBRARY: Any = ctypes.windll.kernel32 if WINDOWS else ctypes.CDLL(None)  # type: ignore[attr-defined]
 offer = system(
     "nkd_offer", LIBRARY.SwitchToThread if WINDOWS else LIBRARY.sched_yield, types.int32()
@@ -279,17 +288,17 @@ def meet(team: Team) -> None:
     _, threads, gate = team
     if threads == 1:
         return
-    turn = look(gate, TURN)
-    if add(gate, ARRIVED, 1) == threads - 1:  # the last one opens the gate
-        add(gate, ARRIVED, -threads)
-        add(gate, TURN, 1)
+    turn = atomic_load(gate, TURN)
+    if atomic_add(gate, ARRIVED, 1) == threads - 1:  # the last one opens the gate
+        atomic_add(gate, ARRIVED, -threads)
+        atomic_add(gate, TURN, 1)
         return
     spins = 0
-    while look(gate, TURN) == turn:
+    while atomic_load(gate, TURN) == turn:
         spins += 1
         if spins < SPINS:
             continue
-        if look(gate, ABANDONED):
+        if atomic_load(gate, ABANDONED):
             return
         if spins < SPINS + OFFERS:
             offer()
@@ -304,9 +313,11 @@ def serve(work: SimpleQueue) -> None:
         try:
             function(*arguments)
         except BaseException as error:  # noqa: BLE001 - it is raised in the calling thread
+            arguments[-1].gate[ABANDONED] = 1
             done.put(error)
         else:
             done.put(None)
+        del function, arguments, done  # they hold a whole training
 
 
 @cache
@@ -322,14 +333,26 @@ def helpers() -> SimpleQueue:
 
 
 ONE_TEAM = Lock()
+"""Held by the team at work: two teams could wait for each other's threads."""
+
+
+def start_anew() -> None:
+    """In a forked process, which has none of the threads: forget them."""
+    global ONE_TEAM
+    ONE_TEAM = Lock()
+    helpers.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=start_anew)
 
 
 def in_threads(function: Callable[..., Any], threads: int, *arguments: Any) -> None:
-    """Call a compiled function(…, team) in so many threads, the calling one among them."""
+    """Call a function(…, team) in so many threads, the calling one among them."""
     if threads == 1:
         function(*arguments, ALONE)
         return
-    with ONE_TEAM:  # two could wait for each other's threads
+    with ONE_TEAM:
         gate, started, errors = np.zeros(48, np.int64), 0, []
         work, done = helpers(), cast(SimpleQueue, SimpleQueue())
         try:

@@ -653,7 +653,7 @@ WORTH_A_THREAD = 2_000_000
 """Multiply-adds that take longer than waking a thread."""
 
 STEPS = 16, 128
-"""Training steps per call, at least and at most: few calls, but still a smooth progress bar."""
+"""Training steps per call without dropout, at least and at most: few, for smooth progress."""
 
 UNIFORM_NUMBERS = 1_000_000
 """How many numbers for dropout are drawn at a time, if one step does not need more."""
@@ -730,7 +730,7 @@ class CompiledStep:
         self.compiled_loss = Loss(LOSSES.index(loss.compiled), alpha, T)
         self.state = State(optimizer.w, optimizer.m, optimizer.v, optimizer.g)
         self.side_by_side = network.replicas >= THREADS > 1
-        self.batch_size = 0
+        self.batch_size, self.unflushed = 0, 0
 
     def epoch(
         self, order: Array, batch_size: int, rates: Iterator[Any], track: Callable = iter
@@ -759,9 +759,13 @@ class CompiledStep:
         for n in range(steps):
             self.rates[n] = next(rates) * adam.count()
             self.epsilons[n] = adam.scaled_epsilon
-        if adam.t // FLUSH_EVERY > (adam.t - steps) // FLUSH_EVERY:
+        self.unflushed += steps
+        if self.unflushed + self.steps > FLUSH_EVERY:
             adam.flush()
+            self.unflushed = 0
         inputs, targets = self.inputs, self.targets
+        if self.limits.dropout.size:  # networks with the same rows have masks of their own
+            rows = np.broadcast_to(rows, (self.network.layers[0].axes[1], rows.shape[1]))
         in_threads(
             train_some,
             self.threads,
@@ -811,7 +815,8 @@ class CompiledStep:
         blocks = [
             blocks_of(batch_size, *layer, THREADS) for layer in itertools.pairwise(network.sizes)
         ]
-        self.threads = THREADS if self.side_by_side else max(blocks)
+        in_turn = 1 if layout.small else max(blocks)
+        self.threads = THREADS if self.side_by_side else in_turn
         least, most = STEPS
         work = R * network.parameter_count * batch_size
         self.steps = min(max(least, 30_000_000 // work), most)
@@ -826,7 +831,7 @@ class CompiledStep:
         lengths = (
             layout.columns[-1] * rows,
             layout.columns[-1] * rows,
-            (4 * outputs + targets) * rows,
+            (3 * outputs + targets) * rows,
         )
         places = self.threads if self.side_by_side else 1
         self.work = Work(*(np.zeros((places, length), network.dtype) for length in lengths))

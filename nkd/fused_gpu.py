@@ -52,10 +52,11 @@ extern "C" __global__ void add_bias(
     h[i * outputs + o] = relu && z < 0 ? 0 : z;  // NaN is kept
 }
 
-// dz <- dh where h > 0, else 0 (without `relu`, dz is dh), and db <- sum of dz over the batch
+// dz <- factor dh where h > 0, else 0 (without `relu`, dz is dh), and db <- sum of dz over the
+// batch. What dropout has set to 0 in h is masked as well; the others have its factor.
 extern "C" __global__ void mask_and_sum(
     real* dh, real* db, const real* h, integer stride, integer batch, integer outputs,
-    integer relu)
+    integer relu, double factor)
 {
     integer r = blockIdx.x, o = blockIdx.y * blockDim.x + threadIdx.x;
     if (o >= outputs) return;
@@ -72,11 +73,9 @@ extern "C" __global__ void mask_and_sum(
         }
         #pragma unroll
         for (int k = 0; k < 8; k++) {
-            if (!(above[k] > 0)) {
-                d[k] = 0;
-                dh[(i + k) * outputs] = 0;
-            }
-            total += d[k];
+            real masked = above[k] > 0 ? d[k] * (real)factor : 0;
+            if (relu && i + k < batch) dh[(i + k) * outputs] = masked;
+            total += masked;
         }
     }
     db[r * stride + o] = total;
@@ -128,6 +127,99 @@ extern "C" __global__ void squared_error_rows(
     totals[r * stride + b] += total / (real)outputs;
 }
 
+// ds <- 2 w (s - t) / (B O), and for each row totals[r, b] <- totals[r, b] + w |s - t|^2 / O, with
+// w = v + a [|s - t|^2 > c]. A row of t holds the targets, v and c.
+extern "C" __global__ void weighted_squared_error_rows(
+    double* totals, real* ds, const real* s, const real* t, const real* alpha, integer stride,
+    integer rows, integer batch, integer outputs)
+{
+    integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= rows) return;
+    integer r = i / batch, b = i - r * batch;
+    s += i * outputs;
+    ds += i * outputs;
+    t += i * (outputs + 2);
+    real square = 0, size = batch * outputs;
+    for (integer o = 0; o < outputs; o++) square += (s[o] - t[o]) * (s[o] - t[o]);
+    real weight = t[outputs] + (square > t[outputs + 1] ? alpha[r] : 0);
+    for (integer o = 0; o < outputs; o++) ds[o] = 2 * weight * (s[o] - t[o]) / size;
+    totals[r * stride + b] += weight * square / (real)outputs;
+}
+
+// each column w of W <- w largest / |w| where |w| > largest; network r has its W at W + r * stride
+extern "C" __global__ void limit_norms(
+    real* W, integer stride, integer inputs, integer outputs, double largest)
+{
+    integer r = blockIdx.x, o = blockIdx.y * blockDim.x + threadIdx.x;
+    if (o >= outputs) return;
+    W += r * stride + o;
+    real square = 0;
+    for (integer i = 0; i < inputs; i++) square += W[i * outputs] * W[i * outputs];
+    real norm = sqrt(square), bound = largest;
+    if (!(norm > bound)) return;
+    for (integer i = 0; i < inputs; i++) W[i * outputs] *= bound / norm;
+}
+
+// Numbers of 128 bits, and NumPy's generator: PCG64 of O'Neill 2014, XSL-RR. Each thread jumps to
+// its place in a network's stream, so all numbers are those that the host would draw.
+typedef unsigned long long word;
+struct wide { word high, low; };
+
+__device__ wide times(wide a, wide b)
+{
+    word a0 = a.low & 0xffffffff, a1 = a.low >> 32, b0 = b.low & 0xffffffff, b1 = b.low >> 32;
+    word middle = a1 * b0 + (a0 * b0 >> 32), other = a0 * b1 + (middle & 0xffffffff);
+    word high = a1 * b1 + (middle >> 32) + (other >> 32) + a.high * b.low + a.low * b.high;
+    return {high, a.low * b.low};
+}
+
+__device__ wide plus(wide a, wide b)
+{
+    word low = a.low + b.low;
+    return {a.high + b.high + (low < a.low), low};
+}
+
+__device__ wide after(wide state, wide increment, word steps)  // Brown 1994: log(steps) products
+{
+    wide factor = {0, 1}, sum = {0, 0}, one = {0, 1};
+    wide multiplier = {2549297995355413924ULL, 4865540595714422341ULL};
+    for (; steps; steps >>= 1) {
+        if (steps & 1) {
+            factor = times(factor, multiplier);
+            sum = plus(times(sum, multiplier), increment);
+        }
+        increment = times(plus(multiplier, one), increment);
+        multiplier = times(multiplier, multiplier);
+    }
+    return plus(times(factor, state), sum);
+}
+
+// h <- factor h where the stream's number in [0, 1) is at least `rate`, and 0 elsewhere. Network r
+// has 4 words in `streams`: the state of its generator, and its increment. Batch `step` begins with
+// number drawn + step * batch_size * columns of the stream. A thread takes 32 numbers.
+extern "C" __global__ void drop(
+    real* h, const word* streams, integer drawn, const integer* step, integer batch_size,
+    integer size, integer columns, double rate, double factor)
+{
+    integer r = blockIdx.x, first = ((integer)blockIdx.y * blockDim.x + threadIdx.x) * 32;
+    if (first >= size) return;
+    h += r * size;
+    streams += 4 * r;
+    wide state = {streams[0], streams[1]}, increment = {streams[2], streams[3]};
+    wide multiplier = {2549297995355413924ULL, 4865540595714422341ULL};
+    word number = drawn + *step * batch_size * columns + first, bits = 0;
+    state = after(state, increment, number / 2);  // each gives two numbers, the low bits first
+    for (integer i = first; i < size && i < first + 32; i++, number++) {
+        if (i == first || number % 2 == 0) {
+            state = plus(times(state, multiplier), increment);
+            word folded = state.high ^ state.low, turn = state.high >> 58;
+            bits = folded >> turn | folded << ((64 - turn) & 63);
+        }
+        float uniform = (float)((number % 2 ? bits >> 32 : bits & 0xffffffff) >> 8) / 16777216.0f;
+        h[i] = uniform >= (float)rate ? h[i] * (real)factor : 0;
+    }
+}
+
 // m <- b1 m + g, v <- b2 v + g^2, w <- w - rate m / (sqrt(v) + epsilon), with the rate of network
 // r: rates[step, r], and epsilons[step]
 extern "C" __global__ void adam(
@@ -151,9 +243,21 @@ extern "C" __global__ void count(integer* step)
 """
 
 C_TYPES = {"uint8": "unsigned char", "float32": "float", "float64": "double"}
-PARTS = frozenset(
-    {"mlp", "dense", "distillation_loss", "squared_error_loss", "adam_update", "gather"}
-)
+LOSSES = {
+    "squared_error_loss": "squared_error_rows",
+    "distillation_loss": "distillation_rows",
+    "weighted_squared_error_loss": "weighted_squared_error_rows",
+}
+"""The kernels of the losses."""
+
+PARAMETERS = {
+    "squared_error_loss": (),
+    "distillation_loss": ("alpha", "T"),
+    "weighted_squared_error_loss": ("alpha",),
+}
+"""What of a loss its kernel takes."""
+
+PARTS = frozenset({"mlp", "dense", "dropout", "limit_norms", "adam_update", "gather", *LOSSES})
 """The parts that `Step` supports: see `Backend.computes`."""
 
 CUDA_R_32F, CUDA_R_64F = 0, 1  # from library_types.h
@@ -201,6 +305,8 @@ class Operations:
             "nkd.layers.dense_backward",
             "nkd.losses.distillation_loss",
             "nkd.losses.squared_error_loss",
+            "nkd.weighted_regression.weighted_squared_error_loss",
+            "nkd.layers.limit_norms",
             "nkd.optimizers.adam_update",
         }
     )
@@ -317,32 +423,52 @@ class Operations:
         h: Array,
         W: Array,
         relu: bool,
+        factor: float = 1.0,
     ) -> Iterator[Launch]:
-        """dz ← dh where h > 0, db ← Σ_B dz, dW ← xᵀ dz, dx ← dz Wᵀ."""
+        """dz ← factor·dh where h > 0, db ← Σ_B dz, dW ← xᵀ dz, dx ← dz Wᵀ."""
         A, S, B, O = h.shape
         threads = 32  # so that few columns are spread over many processors
         grid = A * S, math.ceil(O / threads)
-        arguments = dh, db, h, network_stride(db), B, O, int(relu)
+        arguments = dh, db, h, network_stride(db), B, O, int(relu), factor
         yield self.launch("mask_and_sum", grid, threads, arguments, h.dtype)
         yield from self.product(dW, x.mT, dh)
         if dx is not None:
             yield from self.product(dx, dh, W.mT)
 
     def loss(
-        self, totals: Array, dz: Array, z: Array, t: Array, parameters: tuple[Array, Array] | None
+        self, name: str, totals: Array, dz: Array, z: Array, t: Array, *parameters: Array
     ) -> Launch:
         """Set dz, and add each row's loss to `totals`.
 
-        With `parameters` α and T it is `distillation_loss`, without them `squared_error_loss`.
+        Args:
+            name: in `LOSSES`.
+            parameters: α and T of `distillation_loss`, α of `weighted_squared_error_loss`.
         """
         R, B, C = z.shape
         threads = 32
-        grid = math.ceil(R * B / threads), 1
-        arrays, sizes = (totals, dz, z, t), (totals.shape[1], R * B, B, C)
-        if parameters is None:
-            return self.launch("squared_error_rows", grid, threads, (*arrays, *sizes), z.dtype)
-        arguments = *arrays, *parameters, *sizes
-        return self.launch("distillation_rows", grid, threads, arguments, z.dtype)
+        arguments = totals, dz, z, t, *parameters, totals.shape[1], R * B, B, C
+        return self.launch(
+            LOSSES[name], (math.ceil(R * B / threads), 1), threads, arguments, z.dtype
+        )
+
+    def limit(self, W: Array, largest: float) -> Launch:
+        """Each column w of W (A, S, I, O) ← w·largest/‖w‖ where ‖w‖ > largest."""
+        A, S, I, O = W.shape
+        threads = 32
+        arguments = W, network_stride(W), I, O, float(largest)
+        return self.launch(
+            "limit_norms", (A * S, math.ceil(O / threads)), threads, arguments, W.dtype
+        )
+
+    def drop(
+        self, h: Array, streams: Array, drawn: int, counter: Array, batch_size: int, rate: float
+    ) -> Launch:
+        """Dropout of h (…, B, I), one network after the other; see the kernel `drop`."""
+        *networks, B, I = h.shape
+        factor, threads = float(h.dtype.type(1 / (1 - rate))), 64
+        arguments = h, streams, drawn, counter, batch_size, B * I, I, float(rate), factor
+        grid = math.prod(networks), math.ceil(B * I / (32 * threads))
+        return self.launch("drop", grid, threads, arguments, h.dtype)
 
     def update(
         self,
@@ -401,14 +527,32 @@ class Operations:
     ) -> None:
         """value ← mean_B [(1−α)·lse(z) + α·T²·lse(z/T) − ⟨t, z⟩], dz ← its gradient."""
         z, t, totals = *map(self.xp.ascontiguousarray, (z, t)), self.xp.zeros(z.shape[:2])
-        run([self.loss(totals, dz, z, t, (alpha, T))])
+        run([self.loss("distillation_loss", totals, dz, z, t, alpha, T)])
         value[...] = totals.mean(axis=-1)
 
     def squared_error_loss(self, value: Array, ds: Array, s: Array, t: Array) -> None:
         """value ← Σ (s − t)² / (B·O) and ds ← 2(s − t)/(B·O)."""
         s, t, totals = *map(self.xp.ascontiguousarray, (s, t)), self.xp.zeros(s.shape[:2])
-        run([self.loss(totals, ds, s, t, None)])
+        run([self.loss("squared_error_loss", totals, ds, s, t)])
         value[...] = totals.mean(axis=-1)
+
+    def weighted_squared_error_loss(
+        self,
+        value: Array,
+        ds: Array,
+        s: Array,
+        t: Array,
+        alpha: Array,
+        work: tuple[Array, Array, Array],
+    ) -> None:
+        """value ← Σ w·‖s − t‖² / (B·O) and ds ← 2·w·(s − t)/(B·O)."""
+        s, t, totals = *map(self.xp.ascontiguousarray, (s, t)), self.xp.zeros(s.shape[:2])
+        run([self.loss("weighted_squared_error_loss", totals, ds, s, t, alpha)])
+        value[...] = totals.mean(axis=-1)
+
+    def limit_norms(self, W: Array, largest: float, work: Array) -> None:
+        """Each column w of W ← w·largest/‖w‖ where ‖w‖ > largest."""
+        run([self.limit(W, largest)])
 
     def adam_update(
         self,
@@ -425,6 +569,18 @@ class Operations:
         """m ← β₁·m + g, v ← β₂·v + g², w ← w − rate·m/(√v + ε)."""
         epsilons = self.xp.full(1, epsilon, np.float64)
         run([self.update(w, m, v, g, beta1, beta2, rate, epsilons, self.first_step)])
+
+
+def words_of(streams: Sequence[np.random.Generator]) -> np.ndarray:
+    """The states and increments of PCG64 generators, (R, 4) words of 64 bits, on the host."""
+    numbers = [stream.bit_generator.state["state"] for stream in streams]
+    words = [
+        (each >> shift) & (2**64 - 1)
+        for number in numbers
+        for each in (number["state"], number["inc"])
+        for shift in (64, 0)
+    ]
+    return np.array(words, np.uint64).reshape(-1, 4)
 
 
 class Step:
@@ -449,6 +605,7 @@ class Step:
         self.loss, self.optimizer, self.inputs, self.targets = loss, optimizer, inputs, targets
         self.counter = self.xp.zeros(1, np.int64)
         self.x: Array = None
+        self.drawn = 0  # rows of each stream of dropout in the epochs before
 
     def epoch(
         self, order: Array, batch_size: int, rates: Iterator[Any], track: Callable = iter
@@ -459,13 +616,14 @@ class Step:
         plans = self.plans(order, batch_size)
         for start in track(range(0, N, batch_size)):
             run(plans[min(batch_size, N - start)])
+        self.drawn += N
         return self.totals.sum(axis=-1)
 
     def prepare(self, batch_size: int) -> None:
-        """Compile the kernels of a step, if this has not been done: plan a step, launch nothing."""
+        """Compile the kernels of a step, if this has not been done: plan a step, and leave it."""
         self.set_rates(iter(()), 0)
-        S = self.network.layers[0].axes[1]
-        self.plans(self.xp.zeros((S, batch_size), np.intp), batch_size)
+        rows = self.network.layers[0].axes[1], min(batch_size, len(self.inputs))
+        self.plans(self.xp.zeros(rows, np.intp), batch_size)
 
     def set_rates(self, rates: Iterator[Any], steps: int) -> None:
         """Bring the rates of an epoch's steps to the device."""
@@ -478,12 +636,19 @@ class Step:
 
     def plans(self, order: Array, batch_size: int) -> dict[int, list[Launch]]:
         """Set what else the steps of an epoch read; return a step's launches, by number of rows."""
+        if self.network.dropouts[0] is not None:  # the same rows, but masks of their own
+            order = self.xp.broadcast_to(order, (self.network.layers[0].axes[1], order.shape[1]))
         R, (S, N) = self.network.replicas, order.shape
         self.order = self.xp.ascontiguousarray(order)
         moved = self.inputs.views > 1
         self.input_order = self.inputs.index_of(self.order) if moved else self.order
         self.totals = self.xp.zeros((R, batch_size), np.float64)
         self.counter[:] = 0
+        if self.drawn == 0:
+            self.streams = [
+                None if each is None else self.xp.asarray(words_of(each.streams))
+                for each in self.network.dropouts
+            ]
         if self.x is None or self.x.shape[:2] != (S, batch_size):
             self.x, self.t = (
                 self.xp.empty((count, batch_size, table.columns), self.network.dtype)
@@ -505,19 +670,33 @@ class Step:
         inputs, targets = self.inputs, self.targets
         rows = inputs.memory, inputs.window, self.input_order
         yield operations.gathering(x, *rows, None, *which, inputs.scale)
-        values = [x]
-        for layer in network.layers:
-            yield from operations.forward(layer.h, values[-1], layer.W, layer.b, layer.relu)
+        values, factors = [x], []
+        for layer, dropout, streams in zip(
+            network.layers, network.dropouts, self.streams, strict=True
+        ):
+            h, factor = values[-1], 1.0
+            if dropout is not None:
+                drawn = self.drawn * h.shape[-1]
+                yield operations.drop(h, streams, drawn, *which, dropout.rate)
+                factor = float(dropout.scale)
+            factors.append(factor)
+            yield from operations.forward(layer.h, h, layer.W, layer.b, layer.relu)
             values.append(layer.output)
         rows, versions = (targets.memory, targets.window, self.order), targets.versions
         yield operations.gathering(t, *rows, versions, *which, targets.scale)
-        dz, classes = loss.dz, loss.compiled == "distillation_loss"
-        parameters = (loss.alpha, loss.T) if classes else None
-        yield operations.loss(self.totals, dz, values[-1], t, parameters)
-        for layer, below in zip(reversed(network.layers), values[-2::-1], strict=True):
+        dz, form = loss.dz, loss.compiled
+        parameters = [getattr(loss, name) for name in PARAMETERS[form]]
+        yield operations.loss(form, self.totals, dz, values[-1], t, *parameters)
+        above = [*factors[1:], 1.0]  # dropout of a layer's outputs is that of the next one's inputs
+        for layer, below, factor in zip(
+            reversed(network.layers), values[-2::-1], reversed(above), strict=True
+        ):
             gradients = layer.dx, layer.dW, layer.db, dz.reshape(layer.h.shape)
-            yield from operations.backward(*gradients, below, layer.h, layer.W, layer.relu)
+            yield from operations.backward(*gradients, below, layer.h, layer.W, layer.relu, factor)
             dz = layer.dx
         rates = adam.beta1, adam.beta2, self.rates, self.epsilons, self.counter
         yield operations.update(adam.w, adam.m, adam.v, adam.g, *rates)
+        if network.max_norm is not None:
+            for layer in network.layers:
+                yield operations.limit(layer.W, network.max_norm.largest)
         yield operations.launch("count", (1, 1), 1, (self.counter,), network.dtype)

@@ -176,8 +176,8 @@ class Dropout:
     So the mean of h over masks is x, and prediction needs no correction: it passes x through. The
     derivative is dx = dh·mask (Hinton et al. 2012, arXiv:1207.0580; Srivastava et al. 2014).
 
-    Masks are drawn on the host, from one stream per replica, so a seed gives the same masks on
-    every backend, wherever it stands among the replicas.
+    Masks are drawn from one stream per replica, so a seed gives the same masks on every backend,
+    wherever it stands among the replicas: here on the host, in the CUDA form on the device.
 
     Args:
         rate: p in [0, 1).

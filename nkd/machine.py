@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 VECTORS = {
     512: ("SkylakeX", "Cooperlake", "SapphireRapids"),
-    256: ("Haswell", "Zen", "Excavator"),
-    128: ("Sandybridge", "Bulldozer", "Piledriver", "Steamroller", "Nehalem", "Prescott", "Core2",
+    256: ("Haswell", "Zen", "Excavator", "Sandybridge", "Bulldozer", "Piledriver", "Steamroller"),
+    128: ("Nehalem", "Prescott", "Core2",
           "Penryn", "Dunnington", "Atom", "Katmai", "Coppermine", "Northwood", "Banias", "Athlon",
           "Opteron", "Opteron_SSE3", "Barcelona", "Bobcat", "Nano"),
 }  # fmt: skip
@@ -79,6 +79,6 @@ def vector_bits() -> int:
 
     features = _multiarray_umath.__cpu_features__
 
-    if features.get("AVX512_SKX"):
+    if all(features.get(f"AVX512{part}") for part in ("F", "BW", "DQ", "VL")):
         return 512
     return 256 if features.get("AVX2") and features.get("FMA3") else 128

@@ -30,6 +30,7 @@ SHIM = r"""
 #include <cmath>
 #include <utility>
 #define __global__
+#define __device__ static
 struct Place { unsigned x, y; };
 static Place blockIdx, threadIdx, blockDim, gridDim;
 using std::exp; using std::log; using std::sqrt;
@@ -125,7 +126,8 @@ class RawModule:
             if type(argument) is int and argument == 0:
                 return ctypes.c_void_p(0)
             assert type(argument) is DeviceArray, parameter
-            c_type = {"long long": np.int64, "float": np.float32, "double": np.float64}
+            c_type = {"long long": np.int64, "unsigned long long": np.uint64}
+            c_type |= {"float": np.float32, "double": np.float64}
             assert argument.dtype == c_type.get(type_, np.uint8), parameter
             return ctypes.c_void_p(argument.ctypes.data)
         assert type(argument) is {"long long": int, "double": float}[type_], parameter

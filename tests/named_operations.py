@@ -2,19 +2,20 @@
 
 import numpy as np
 
-from nkd import layers, losses, optimizers
+from nkd import layers, losses, optimizers, weighted_regression
 
 PLAIN = {
     operation.__name__: operation
     for operation in (
         layers.dense_forward,
         layers.dense_backward,
+        layers.limit_norms,
         losses.distillation_loss,
         losses.squared_error_loss,
+        weighted_regression.weighted_squared_error_loss,
         optimizers.adam_update,
     )
 }
-ON_CPU = PLAIN | {"limit_norms": layers.limit_norms}
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-13}
 
 

@@ -1,7 +1,9 @@
 """The compiled step and forward pass are equal to the plain ones, with all that they support."""
 
 import dataclasses
+import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -20,7 +22,8 @@ from nkd.distillation import Classification, Regression, pairs
 from nkd.network import MLP
 from nkd.training import Settings, Step, Training
 
-fused_cpu = pytest.importorskip("nkd.fused_cpu", reason="Numba is not installed")
+numba = pytest.importorskip("numba")
+fused_cpu = pytest.importorskip("nkd.fused_cpu")
 cpu_primitives = pytest.importorskip("nkd.cpu_primitives")
 
 ROWS = 330
@@ -88,17 +91,17 @@ def test_regularised_training_is_the_same_when_compiled(regularised, replicas, s
 
 
 @pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
-def test_a_small_network_has_dropout_and_bounded_weights_as_well(sizes):
+def test_regressions_have_dropout_and_bounded_weights_as_well(sizes):
     rates = (0.1,) * (len(sizes) - 1)
     for regularised in ({"dropout": rates}, {"largest_norm": 0.5}):
         options = dataclasses.replace(OPTIONS, **regularised)
         assert_equal_training(problem_of("regression", sizes), sizes, runs_of(2), options)
 
 
+@pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
 @pytest.mark.parametrize("loss", ["bounded", "attentive", "rejected"])
-def test_losses_that_weigh_rows_are_compiled(loss):
-    runs = runs_of(4, loss=loss)
-    assert_equal_training(problem_of("regression", SMALL), SMALL, runs, OPTIONS)
+def test_losses_that_weigh_rows_are_compiled(loss, sizes):
+    assert_equal_training(problem_of("regression", sizes), sizes, runs_of(4, loss=loss), OPTIONS)
 
 
 @settings(max_examples=40)
@@ -136,17 +139,55 @@ def test_outputs_are_those_of_the_plain_network(rows, sizes, dtype):
 
 @pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
 def test_each_seed_keeps_its_bits_among_others(sizes):
-    """Each of these networks is trained by one thread, however many there are."""
-    problem, runs = problem_of("regression", sizes), runs_of(12)
+    """Where there are at least as many networks as threads, each is trained by one thread."""
+    n = cpu_primitives.THREADS
+    problem, runs = problem_of("regression", sizes), runs_of(4 * n)
 
     def tensors(some):
         training = Training(problem, sizes, some, OPTIONS, backend=choose("numba")).run()
         return [training.network.tensors(replica) for replica in range(len(some))]
 
-    together, few = tensors(runs), tensors(runs[3:6] + runs[9:])
-    for one, other in zip([*together[3:6], *together[9:]], few, strict=True):
+    together, few = tensors(runs), tensors(runs[n : 2 * n])
+    for one, other in zip(together[n : 2 * n], few, strict=True):
         for name, values in one.items():
             np.testing.assert_array_equal(values, other[name])
+
+
+@pytest.mark.parametrize("regularised", [{}, {"dropout": (0.2, 0.5), "largest_norm": 1.0}], ids=str)
+def test_networks_that_share_all_threads_train_as_the_plain_step(regularised):
+    """Several, one after the other, as if there were more threads than networks."""
+    problem, runs = problem_of("classification", LARGE), runs_of(6)
+    options = dataclasses.replace(OPTIONS, **regularised)
+    plain, compiled = (
+        Training(problem, LARGE, runs, options, dtype=np.float64, backend=backend)
+        for backend in (NUMPY, choose("numba"))
+    )
+    compiled.step.side_by_side = False
+    assert (
+        relative_difference(compiled.run().network.parameters, plain.run().network.parameters)
+        <= 1e-9
+    )
+
+
+def test_a_small_network_with_a_large_batch_is_trained_by_one_thread():
+    """Its layers would have several blocks."""
+    rows, sizes = 6000, (100, 12, 2)
+    problem = Regression(regression_data(rows, sizes[0], sizes[-1]))
+    runs = pairs([0], 0.5, teacher_outputs(rows, sizes[-1]))[:1]
+    assert_equal_training(problem, sizes, runs, Settings(3, rows, 0.003))
+
+
+def test_networks_with_a_given_order_have_dropout_of_their_own():
+    problem, runs = problem_of("classification", LARGE), runs_of(6)
+    options = dataclasses.replace(OPTIONS, dropout=(0.2, 0.5))
+    orders = [np.random.default_rng(epoch).permutation(ROWS) for epoch in range(options.epochs)]
+    parameters = [
+        Training(problem, LARGE, runs, options, orders=orders, dtype=np.float64, backend=backend)
+        .run()
+        .network.parameters
+        for backend in (choose("numba"), NUMPY)
+    ]
+    assert relative_difference(*parameters) <= 1e-9
 
 
 @pytest.mark.parametrize("sizes", [LARGE, SMALL], ids=["large", "small"])
@@ -160,7 +201,7 @@ def test_not_a_number_stays_visible(sizes):
     assert np.isfinite(total[1])
 
 
-@cpu_primitives.compiled
+@numba.njit(nogil=True)  # compiled anew, with the gate as it is now
 def count_together(counts, rounds, team):
     """Each thread adds 1 to its own count, and then all must have as much."""
     for n in range(1, rounds + 1):
@@ -172,30 +213,66 @@ def count_together(counts, rounds, team):
         cpu_primitives.meet(team)
 
 
+def in_own_threads(function, threads, *arguments):
+    """Run function(…, team) in so many new threads; all must end."""
+    gate = np.zeros(48, np.int64)
+    teams = [cpu_primitives.Team(number, threads, gate) for number in range(threads)]
+    started = [
+        threading.Thread(target=function, args=(*arguments, team), daemon=True) for team in teams
+    ]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_nobody_passes_a_gate_before_all_are_there(threads):
-    counts, rounds, gate = np.zeros((5, 16), np.int64), 300, np.zeros(48, np.int64)
-    others = [
-        threading.Thread(
-            target=count_together,
-            args=(counts.reshape(-1), rounds, cpu_primitives.Team(number, threads, gate)),
-        )
-        for number in range(threads)
-    ]
-    for other in others:
-        other.start()
-    for other in others:
-        other.join()
+    counts, rounds = np.zeros((5, 16), np.int64), 300
+    in_own_threads(count_together, threads, counts.reshape(-1), rounds)
     assert counts[:threads, 0].tolist() == [rounds] * threads
     assert not counts[:, 1].any()
 
 
-def test_an_error_in_another_thread_reaches_the_caller():
-    def fail(team):
-        if team.number:
-            raise ValueError("in the other thread")
+@numba.njit(nogil=True)
+def wait(team):
+    """Wait for the others."""
+    cpu_primitives.meet(team)
 
-    if cpu_primitives.THREADS > 1:
-        with pytest.raises(ValueError, match="in the other thread"):
-            cpu_primitives.in_threads(fail, 2)
-    cpu_primitives.in_threads(lambda team: None, cpu_primitives.THREADS)  # they still work
+
+needs_threads = pytest.mark.skipif(cpu_primitives.THREADS < 2, reason="this machine has one core")
+
+
+@needs_threads
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_error_in_one_thread_ends_the_others_and_reaches_the_caller(number):
+    def fail(team):
+        if team.number == number:
+            raise ValueError("in one thread")
+        wait(team)
+
+    with pytest.raises(ValueError, match="in one thread"):
+        cpu_primitives.in_threads(fail, 2)
+    cpu_primitives.in_threads(wait, cpu_primitives.THREADS)  # they still work
+
+
+@needs_threads
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own():
+    cpu_primitives.in_threads(wait, 2)
+    child = os.fork()
+    if not child:
+        cpu_primitives.in_threads(wait, 2)
+        os._exit(7)
+    for _ in range(600):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        raise AssertionError("the forked process hangs")
+    assert os.waitstatus_to_exitcode(status) == 7

@@ -5,6 +5,7 @@ Without a GPU, the kernels run as C++ and cuBLAS's calls are carried out by NumP
 are the same on CuPy.
 """
 
+import dataclasses
 import inspect
 import re
 import shutil
@@ -133,6 +134,75 @@ def test_a_product_is_a_few_calls_that_copy_nothing(axes, sizes, transposed, sta
     fused_gpu.run(launches)
     np.testing.assert_allclose(gpu.to_numpy(out), np.broadcast_to(expected, out.shape), atol=1e-12)
     assert gpu.cublas.calls == len(launches) == min(A, S)
+
+
+@settings(max_examples=30)
+@given(
+    seeds=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3),
+    columns=st.integers(1, 900),  # up to 8,100 numbers: several blocks of 64 threads
+    batches=st.tuples(st.integers(1, 3), st.integers(1, 9)),
+    drawn=st.integers(0, 10**6),
+    rate=st.floats(0.01, 0.99),
+)
+def test_dropout_takes_the_numbers_that_the_host_would_draw(
+    gpu, seeds, columns, batches, drawn, rate
+):
+    """In any step, wherever its numbers begin in the stream: each thread jumps there."""
+    step, batch = batches
+    streams = [np.random.default_rng(seed) for seed in seeds]
+    h = gpu.asarray(np.ones((len(seeds), batch, columns)))
+    words, counter = gpu.asarray(fused_gpu.words_of(streams)), gpu.asarray(np.array([step]))
+    fused_gpu.run([gpu.forms.drop(h, words, drawn, counter, batch, rate)])
+    for stream, actual in zip(streams, gpu.to_numpy(h), strict=True):
+        stream.random(drawn + step * batch * columns, dtype=np.float32)
+        uniform = stream.random((batch, columns), dtype=np.float32)
+        np.testing.assert_array_equal(actual, np.where(uniform >= rate, 1 / (1 - rate), 0))
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared batches", "own batches"])
+@pytest.mark.parametrize(
+    "regularised",
+    [
+        {"dropout": (0.2, 0.5, 0.4)},
+        {"dropout": (0.0, 0.5, 0.0), "jitter": 1},
+        {"largest_norm": 0.7},
+        {"dropout": (0.1, 0.0, 0.5), "largest_norm": 0.9, "jitter": 1, "average": 1},
+    ],
+    ids=str,
+)
+def test_a_regularised_step_trains_as_the_plain_one(gpu, regularised, shared):
+    data = dataclasses.replace(classification_data(23, 15, 4), image_shape=(3, 5))
+    runs = pairs([1, 2], 0.7, teacher_outputs(23), 3.0)
+    runs = runs if shared else runs[1:]
+    options = Settings(3, 5, 0.01, **regularised)  # epochs of an odd number of rows
+    plain, on_gpu = (
+        Training(
+            Classification(data), (15, 7, 6, 4), runs, options, dtype=np.float64, backend=backend
+        ).run()
+        for backend in (NUMPY, gpu)
+    )
+    assert isinstance(on_gpu.step, fused_gpu.Step)
+    for replica in range(len(runs)):
+        tensors = on_gpu.network.tensors(replica), plain.network.tensors(replica)
+        assert_same_tensors(*tensors, 1e-9)
+
+
+@pytest.mark.parametrize("loss", ["bounded", "attentive", "rejected"])
+def test_losses_that_weigh_rows_have_a_compiled_form(gpu, loss):
+    runs = pairs([1, 2], 0.7, teacher_outputs(22, 2), loss=loss)
+    plain, on_gpu = (
+        Training(
+            Regression(regression_data()), (5, 7, 2), runs, Settings(3, 5, 0.01),
+            dtype=np.float64, backend=backend,
+        ).run()
+        for backend in (NUMPY, gpu)
+    )  # fmt: skip
+    assert isinstance(on_gpu.step, fused_gpu.Step)
+    objectives = ([epoch.objective for epoch in each.history] for each in (on_gpu, plain))
+    np.testing.assert_allclose(*objectives, rtol=1e-9)
+    for replica in range(len(runs)):
+        tensors = on_gpu.network.tensors(replica), plain.network.tensors(replica)
+        assert_same_tensors(*tensors, 1e-9)
 
 
 def test_not_a_number_stays_visible(gpu):
