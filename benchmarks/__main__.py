@@ -233,10 +233,14 @@ def chart(records: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     workloads = list(dict.fromkeys(record["workload"] for record in records))
-    figure = Figure(figsize=(9, 1.5 + 1.4 * len(workloads)), layout="constrained")
-    for axes, name in zip(
-        figure.subplots(len(workloads), 1, sharex=True, squeeze=False)[:, 0], workloads, strict=True
-    ):
+    columns = 1 if len(workloads) < 6 else 2
+    lines = -(-len(workloads) // columns)
+    figure = Figure(figsize=(6 + 5 * columns, 1.5 + 1.4 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, sharex=True, squeeze=False).T.reshape(-1)
+    for axes in panels[len(workloads) :]:
+        axes.axis("off")
+    panels[len(workloads) - 1].tick_params(labelbottom=True)
+    for axes, name in zip(panels, workloads, strict=False):
         rows = [record for record in records if record["workload"] == name][::-1]
         ratios = np.array([record["ratio"] for record in rows])
         errors = [

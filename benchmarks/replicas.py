@@ -52,7 +52,7 @@ def one_pass(name: str, backend: str, rounds: int = 5) -> list[dict[str, Any]]:
     times: dict[int, list[float]] = {R: [] for R in trainings}
     for _ in range(rounds + 1):
         for R, (training, workload) in trainings.items():
-            times[R].append(seconds_per_step(training, workload, max(4, 512 // R)))
+            times[R].append(seconds_per_step(training, workload, max(48, 1024 // R)))
     medians = {R: float(np.median(values[1:])) for R, values in times.items()}
     return [
         {

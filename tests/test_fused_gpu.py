@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 from named_operations import PLAIN, SCRATCH, TOLERANCE, arguments
 
 import nkd
+from benchmarks.gpu import step_of
+from benchmarks.workloads import Workload
 from nkd import UserError, fused_gpu, losses
 from nkd.backend import NUMPY, choose
 from nkd.distillation import Classification, Regression, pairs
@@ -277,6 +279,14 @@ def test_the_emulated_cublas_is_declared_as_that_of_the_installed_cupy():
     for name, value in vars(Cublas).items():
         if name.startswith("CUBLAS"):
             assert getattr(cublas, name) == value
+
+
+def test_the_benchmark_plans_the_launches_of_a_step(gpu):
+    workload = Workload("small", "", (6, 5, 3), 4, 20, distilled=True)
+    step, launches = step_of(workload, gpu)
+    before = step.network.tensors()
+    fused_gpu.run(launches)
+    assert (step.network.tensors()["dense1.W"] != before["dense1.W"]).any()
 
 
 @needs_compiler
