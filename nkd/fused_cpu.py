@@ -45,7 +45,8 @@ from nkd.optimizers import FLUSH_EVERY
 __all__ = ["PARTS", "THREADS", "CompiledForward", "CompiledStep", "use_one_blas_thread"]
 
 LOSSES = ("squared_error_loss", "distillation_loss", "weighted_squared_error_loss")
-"""The compiled losses; a loss's number in this list stands for it in compiled code."""
+SQUARED_ERROR, DISTILLATION, WEIGHTED_SQUARED_ERROR = range(3)
+"""The compiled losses, and the numbers that stand for them in compiled code."""
 
 PARTS = frozenset({"mlp", "dense", "dropout", "limit_norms", "adam_update", "gather", *LOSSES})
 """The parts that `CompiledStep` and `CompiledForward` support: see `Backend.computes`."""
@@ -335,9 +336,9 @@ def loss_of(z: Array, dz: Array, data: Data, loss: Loss, rest: Array) -> Any:
     B, one = data.target_rows.size, z.dtype.type(1)
     t = rest[: B * data.target_window[2]].reshape(B, data.target_window[2])
     gather_block(t, data.targets, data.target_window, data.target_rows, one, 0, 1)
-    if loss.kind == 0:
+    if loss.kind == SQUARED_ERROR:
         return squared_error_loss(dz, z, t)
-    if loss.kind == 2:
+    if loss.kind == WEIGHTED_SQUARED_ERROR:
         return weighted_squared_error_loss(dz, z, t, loss.alpha[0])
     soft = rest[t.size : t.size + z.size].reshape(z.shape)
     return distillation_loss(dz, z, t, loss.alpha[0], loss.T[0], soft)
@@ -580,7 +581,7 @@ def train_some(
         place = team.number
         start, stop = place * R // team.threads, (place + 1) * R // team.threads
         team = Team(0, 1, team.gate)
-    own = Work(work.h[place], work.dh[place], work.loss[place])
+    buffers = Work(work.h[place], work.dh[place], work.loss[place])
     for s in range(start // A, -(-stop // A)):
         for n in range(len(rates.rate)):
             first, last = n * batch_size, min((n + 1) * batch_size, N)
@@ -596,17 +597,17 @@ def train_some(
                     data.target_window,
                     data.target_rows[r % len(data.target_rows), first:last],
                 )
-                its = Loss(loss.kind, loss.alpha[r : r + 1], loss.T[r : r + 1])
+                own_loss = Loss(loss.kind, loss.alpha[r : r + 1], loss.T[r : r + 1])
                 gathered = number > start and number % A > 0
                 if layout.small:
-                    value = gradients_small(network, layout, batch, its, gathered, own)
+                    value = gradients_small(network, layout, batch, own_loss, gathered, buffers)
                 else:
                     masks = limits.uniform[s], limits.uniform[r], first
                     value = gradients(
-                        network, layout, batch, its, limits, masks, gathered, team, own
+                        network, layout, batch, own_loss, limits, masks, gathered, team, buffers
                     )
-                now = Rates(rates.beta1, rates.beta2, rates.rate[n, r, 0], rates.epsilon[n])
-                update(network, layout, now, limits.largest, team)
+                own_rates = Rates(rates.beta1, rates.beta2, rates.rate[n, r, 0], rates.epsilon[n])
+                update(network, layout, own_rates, limits.largest, team)
                 if team.number == 0:
                     total[r] += value * (last - first)
 
