@@ -2,10 +2,13 @@
 
     python -m benchmarks.choose_hinton2015 teacher --data-dir DIR --out FILE.json
     python -m benchmarks.choose_hinton2015 student --data-dir DIR --out FILE.json
+    python -m benchmarks.choose_hinton2015 lengths --data-dir DIR --out FILE.json
 
-A sixth of the training rows is held out, and the test rows are never looked at. The searches are
-short: they use one seed, and fewer epochs than the table itself. Their results are in
-docs/hinton2015.md. `teacher` also asks whether SGD with momentum does as well as Adam.
+A sixth of the training rows is held out, and the test rows are never looked at. The searches use
+one seed. `teacher` and `student` compare settings over a few epochs; `teacher` also asks whether
+SGD with momentum does as well as Adam. `lengths` asks how long to train: an hour and a half, in
+pieces. What FILE.json has already is not computed again, so a search goes on where it stopped.
+Their results are in docs/hinton2015.md.
 """
 
 import argparse
@@ -14,6 +17,9 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from nkd.backend import choose
 from nkd.data import load_classification, validation_split
@@ -44,11 +50,30 @@ class Search:
         self.problem, self.out = Classification(validation_split(data)), Path(arguments.out)
         self.backend = choose(arguments.backend)
         self.records: list[dict[str, Any]] = []
+        if self.out.exists():
+            self.records = json.loads(self.out.read_text())
 
     def train(
-        self, name: str, sizes: tuple, run: Run, settings: Settings, momentum: bool = False
-    ) -> Training:
-        """Train one network; keep a record of it."""
+        self,
+        name: str,
+        sizes: tuple,
+        run: Run,
+        settings: Settings,
+        momentum: bool = False,
+        teacher: int | None = None,
+    ) -> Training | None:
+        """Train one network, if this has not been done; keep a record of it.
+
+        Args:
+            teacher: the epochs of the teacher that the run learns from.
+        """
+        what = {"network": name, "optimizer": "momentum" if momentum else "Adam"}
+        what |= {"alpha": run.alpha, "temperature": run.temperature}
+        what |= {key: value for key, value in asdict(settings).items() if key != "optimizer"}
+        what |= {"teacher_epochs": teacher} if teacher else {}
+        what = json.loads(json.dumps(what))
+        if any(what == {key: record.get(key) for key in what} for record in self.records):
+            return None
         start = time.perf_counter()
         training = Training(self.problem, sizes, [run], settings, backend=self.backend)
         if momentum:
@@ -58,13 +83,14 @@ class Search:
             training.step = Step(network, training.loss, optimizer, *tables)
         training.run()
         self.records.append(
-            {"network": name, "optimizer": "momentum" if momentum else "Adam"}
-            | {"alpha": run.alpha, "temperature": run.temperature, **asdict(settings)}
+            what
             | {"errors": int(training.history[-1].test["errors"][0])}
             | {"seconds": round(time.perf_counter() - start)}
         )
         print(self.records[-1], flush=True)
-        self.out.write_text(json.dumps(self.records, indent=1) + "\n")
+        kept = self.out.with_suffix(".part")
+        kept.write_text(json.dumps(self.records, indent=1) + "\n")
+        kept.replace(self.out)
         return training
 
     def teacher(self) -> None:
@@ -90,8 +116,7 @@ class Search:
         for eta in (5e-4, 1e-3, 2e-3):
             self.train("alone", STUDENT, Run(0), Settings(15, 128, eta, "cosine", 15))
         settings = Settings(10, 256, 2e-3, "cosine", 10, (0.0, 0.3, 0.3), 3.0, 2)
-        teacher = self.train("teacher", TEACHER, Run(0), settings)
-        targets = teacher.network.predict(teacher.train_inputs)[0]
+        targets = self.taught(settings)
         for alpha, eta, batch, epochs in (
             (1.0, 1e-3, 128, 10),
             (0.9, 1e-3, 128, 10),
@@ -102,12 +127,62 @@ class Search:
             (0.9, 4e-3, 128, 20),
         ):
             settings = Settings(epochs, batch, eta, "cosine", epochs)
-            self.train("distilled", STUDENT, Run(0, alpha, 20.0, targets), settings)
+            self.train("distilled", STUDENT, Run(0, alpha, 20.0, targets), settings, teacher=10)
+
+    def taught(self, settings: Settings) -> np.ndarray:
+        """The logits of a teacher with these settings on the training rows, kept in a file."""
+        name = f"-{settings.epochs}-{'-'.join(map(str, settings.dropout))}.safetensors"
+        path = self.out.with_name(self.out.stem + name)
+        if not path.exists():
+            training = self.train("teacher", TEACHER, Run(0), settings)
+            if training is None:  # its record is there, but not its logits
+                training = Training(
+                    self.problem, TEACHER, [Run(0)], settings, backend=self.backend
+                ).run()
+            save_file({"logits": training.outputs(training.train_inputs)[0]}, path)
+        return load_file(path)["logits"]
+
+    def lengths(self) -> None:
+        """Epochs of the small network alone, of the teacher, and of the distilled network."""
+        for epochs in (5, 10, 20, 40, 80):
+            self.train("alone", STUDENT, Run(0), Settings(epochs, 128, 1e-3, "cosine", 0))
+
+        light, heavy = (0.0, 0.3, 0.3), (0.2, 0.5, 0.5)
+
+        def teacher(epochs: int, rates: tuple[float, ...]) -> Settings:
+            return Settings(epochs, 256, 2e-3, "cosine", 0, rates, 3.0, 2)
+
+        for epochs in (40, 160):
+            for rates in (light, heavy):
+                self.taught(teacher(epochs, rates))
+        rates = tuple(self.best("teacher", epochs=160)["dropout"])
+        self.taught(teacher(320, rates))
+        length = self.best("teacher", dropout=list(rates), report_every=0)["epochs"]
+        targets = self.taught(teacher(length, rates))
+
+        def distilled(epochs: int, alpha: float) -> None:
+            settings = Settings(epochs, 128, 2e-3, "cosine", 0)
+            self.train("distilled", STUDENT, Run(0, alpha, 20.0, targets), settings, teacher=length)
+
+        for alpha in (0.9, 1.0):
+            distilled(60, alpha)
+        for epochs in (120, 240, 480):
+            distilled(epochs, self.best("distilled", epochs=60, teacher_epochs=length)["alpha"])
+
+    def best(self, network: str, **given: Any) -> dict[str, Any]:
+        """The record of that network with the fewest errors, among those with these values."""
+        wanted = {"network": network} | given
+        found = [
+            record
+            for record in self.records
+            if all(record.get(key) == value for key, value in wanted.items())
+        ]
+        return min(found, key=lambda record: record["errors"])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("teacher", "student"))
+    parser.add_argument("what", choices=("teacher", "student", "lengths"))
     parser.add_argument("--data-dir")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--out", required=True)

@@ -23,6 +23,8 @@ from numba import types
 from numba.extending import get_cython_function_address, intrinsic, models, register_model
 from threadpoolctl import ThreadpoolController
 
+from nkd.machine import comes_with
+
 Array = Any  # always a NumPy array
 
 VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
@@ -58,7 +60,7 @@ sgemv, dgemv = blas("sgemv", 11), blas("dgemv", 11)
 def use_one_blas_thread() -> None:
     """Keep SciPy's BLAS in the calling thread. NumPy's, if it is another one, stays as it is."""
     libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    of_scipy = [each for each in libraries if "scipy.libs" in each.filepath]
+    of_scipy = [each for each in libraries if comes_with("scipy", each.filepath)]
     for library in of_scipy or libraries:
         library.set_num_threads(1)
 

@@ -769,7 +769,7 @@ class CompiledStep:
             rows = np.broadcast_to(rows, (self.network.layers[0].axes[1], rows.shape[1]))
         in_threads(
             train_some,
-            self.threads,
+            self.threads if steps else 1,
             total,
             self.state,
             self.layout,

@@ -56,12 +56,17 @@ class Products:
         )
 
 
+def comes_with(package: str, path: str) -> bool:
+    """Whether a library is part of a package's wheel."""
+    return f"{package}.libs" in path or f"{package}/.dylibs" in path
+
+
 def products_of(package: str) -> Products | None:
     """The library that came with a package, "numpy" or "scipy", or is loaded in its place."""
     from threadpoolctl import threadpool_info
 
     found = [each for each in threadpool_info() if each["user_api"] == "blas"]
-    own = [each for each in found if f"{package}.libs" in each["filepath"]] or found
+    own = [each for each in found if comes_with(package, each["filepath"])] or found
     if not own:
         return None
     (first, *_) = own

@@ -237,10 +237,13 @@ class MLP:
             self.compiled_outputs(outputs, 0, np.empty((0, self.sizes[0]), self.dtype))
 
     def predict(self, x: Array, rows: int = PREDICTED_ROWS) -> Array:
-        """The outputs for all rows of x (N, I), in a new array (R, N, O), `rows` at a time."""
+        """The outputs for all rows of x (N, I), in a new array (R, N, O).
+
+        They are computed `rows` at a time, except that compiled code divides an array itself.
+        """
         outputs = self.backend.xp.empty((self.replicas, len(x), self.sizes[-1]), self.dtype)
         if self.compiled_outputs is not None and isinstance(x, np.ndarray):
-            rows = len(x)  # compiled code takes them part by part itself
+            rows = len(x)
         for start in range(0, len(x), max(rows, 1)):
             part = slice(start, start + rows)
             if self.compiled_outputs is not None:
