@@ -42,6 +42,13 @@ class Momentum:
         self.w += self.v
 
 
+def regularised(epochs: int, learning_rate: float, rates: tuple[float, ...]) -> Settings:
+    """How a teacher is trained: dropout at these rates, bounded weights, moved images."""
+    return Settings(
+        epochs, 256, learning_rate, report_every=0, dropout=rates, largest_norm=3.0, jitter=2
+    )
+
+
 class Search:
     """Trains settings on five sixths of the training rows, and counts errors on the last sixth."""
 
@@ -105,7 +112,7 @@ class Search:
             (light, 0.3, 5, True),
             (light, 2e-3, 15, False),
         ):
-            settings = Settings(epochs, 256, eta, "cosine", epochs, rates, 3.0, 2)
+            settings = regularised(epochs, eta, rates)
             self.train("teacher", TEACHER, Run(0), settings, momentum)
 
     def student(self) -> None:
@@ -115,7 +122,7 @@ class Search:
         """
         for eta in (5e-4, 1e-3, 2e-3):
             self.train("alone", STUDENT, Run(0), Settings(15, 128, eta, "cosine", 15))
-        settings = Settings(10, 256, 2e-3, "cosine", 10, (0.0, 0.3, 0.3), 3.0, 2)
+        settings = regularised(10, 2e-3, (0.0, 0.3, 0.3))
         targets = self.taught(settings)
         for alpha, eta, batch, epochs in (
             (1.0, 1e-3, 128, 10),
@@ -149,16 +156,13 @@ class Search:
 
         light, heavy = (0.0, 0.3, 0.3), (0.2, 0.5, 0.5)
 
-        def teacher(epochs: int, rates: tuple[float, ...]) -> Settings:
-            return Settings(epochs, 256, 2e-3, "cosine", 0, rates, 3.0, 2)
-
         for epochs in (40, 160):
             for rates in (light, heavy):
-                self.taught(teacher(epochs, rates))
+                self.taught(regularised(epochs, 2e-3, rates))
         rates = tuple(self.best("teacher", epochs=160)["dropout"])
-        self.taught(teacher(320, rates))
-        length = self.best("teacher", dropout=list(rates), report_every=0)["epochs"]
-        targets = self.taught(teacher(length, rates))
+        self.taught(regularised(320, 2e-3, rates))
+        length = self.best("teacher", dropout=list(rates))["epochs"]
+        targets = self.taught(regularised(length, 2e-3, rates))
 
         def distilled(epochs: int, alpha: float) -> None:
             settings = Settings(epochs, 128, 2e-3, "cosine", 0)
