@@ -1,7 +1,7 @@
 """Race nkd against PyTorch, JAX and scikit-learn on the same training steps.
 
-    python -m benchmarks                      everything, about 20 minutes
-    python -m benchmarks --quick              the same with fewer rounds, about 12 minutes
+    python -m benchmarks                      everything, about half an hour
+    python -m benchmarks --quick              the same with fewer rounds, 15 minutes
     python -m benchmarks --only student-mnist --json results.json --chart results.png
 
 All start with the same weights and see the same batches, and their losses are compared before
@@ -31,6 +31,7 @@ from scipy import stats
 
 from benchmarks.peers import PEERS
 from benchmarks.workloads import CPU, Workload
+from nkd.machine import products_of
 
 REFERENCES = ("nkd numba", "nkd numpy")
 """nkd's best backend comes first; if it is missing, the next one represents nkd."""
@@ -262,8 +263,6 @@ def chart(records: list[dict[str, Any]], path: Path) -> None:
 
 def machine() -> dict[str, Any]:
     """Where and with what the times were measured."""
-    from threadpoolctl import threadpool_info
-
     versions = {"python": platform.python_version()}
     for package in (
         "nkd",
@@ -283,13 +282,13 @@ def machine() -> dict[str, Any]:
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
-    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    blas = [each for each in map(products_of, ("numpy", "scipy")) if each]
     return {
         "date": time.strftime("%Y-%m-%d"),
         "cpu": cpu,
         "cores": os.cpu_count(),
-        "blas": [f"{x['internal_api']} {x['version']} ({x.get('architecture')})" for x in blas],
-        "blas_threads": [x["num_threads"] for x in blas],
+        "blas": [f"{x.library} {x.version} ({x.kernels})" for x in blas],
+        "blas_threads": [x.threads for x in blas],
         "load": os.getloadavg()[0],
         "versions": versions,
     }

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from nkd.backend import choose
 from nkd.data import load_classification, validation_split
 from nkd.distillation import Classification, Run
+from nkd.report.files import Folder
 from nkd.training import Settings, Step, Training
 
 TEACHER, STUDENT = (784, 1200, 1200, 10), (784, 800, 800, 10)
@@ -55,7 +56,7 @@ class Search:
     def __init__(self, arguments: argparse.Namespace) -> None:
         data = load_classification("mnist", arguments.data_dir)
         self.problem, self.out = Classification(validation_split(data)), Path(arguments.out)
-        self.backend = choose(arguments.backend)
+        self.folder, self.backend = Folder(self.out.parent), choose(arguments.backend)
         self.records: list[dict[str, Any]] = []
         if self.out.exists():
             self.records = json.loads(self.out.read_text())
@@ -95,9 +96,7 @@ class Search:
             | {"seconds": round(time.perf_counter() - start)}
         )
         print(self.records[-1], flush=True)
-        kept = self.out.with_suffix(".part")
-        kept.write_text(json.dumps(self.records, indent=1) + "\n")
-        kept.replace(self.out)
+        self.folder.write(self.out.name, f"{json.dumps(self.records, indent=1)}\n".encode())
         return training
 
     def teacher(self) -> None:
@@ -146,7 +145,8 @@ class Search:
                 training = Training(
                     self.problem, TEACHER, [Run(0)], settings, backend=self.backend
                 ).run()
-            save_file({"logits": training.outputs(training.train_inputs)[0]}, path)
+            logits = training.outputs(training.train_inputs)[0]
+            self.folder.write(path.name, save({"logits": logits}))
         return load_file(path)["logits"]
 
     def lengths(self) -> None:

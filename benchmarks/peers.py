@@ -18,6 +18,16 @@ from nkd.machine import products_of
 CHECKED_STEPS = 5
 
 
+def windows_of(numbers: Any, workload: Workload) -> tuple[Any, Any, Any]:
+    """The image of each view, and where its window of the bordered image starts: nkd/tables.py.
+
+    An image that moved down and right is a window that lies up and left.
+    """
+    side = 2 * workload.moved + 1
+    corner = side**2 - 1 - numbers // workload.rows
+    return numbers % workload.rows, corner // side, corner % side
+
+
 class Peer:
     """A contestant: `prepare` builds everything that is not part of a step, `run` trains further.
 
@@ -196,7 +206,7 @@ class Torch(Peer):
             torch.tensor(arrays[name], device=self.device) for name in ("x", "y", "teacher")
         )
         self.x, self.y, self.teacher = x.float() * workload.scale, y, teacher
-        p, rows = workload.moved, workload.rows
+        p = workload.moved
         if p:  # a view of each window of each image with its border: nothing is copied
             bordered = functional.pad(self.x.reshape(-1, *IMAGE), (p, p, p, p))
             windows = bordered.unfold(1, IMAGE[0], 1).unfold(2, IMAGE[1], 1)
@@ -205,9 +215,8 @@ class Torch(Peer):
         def gathered(numbers: Any) -> tuple[Any, Any, Any]:
             if not p:
                 return self.x[numbers], self.y[numbers], self.teacher[numbers]
-            row, corner = numbers % rows, (2 * p + 1) ** 2 - 1 - numbers // rows
-            x = windows[row, corner // (2 * p + 1), corner % (2 * p + 1)].flatten(1)
-            return x, self.y[row], self.teacher[row]
+            starts = windows_of(numbers, workload)
+            return windows[starts].flatten(1), self.y[starts[0]], self.teacher[starts[0]]
 
         layers = len(workload.sizes) - 1
         names = [f"dense{number}.{part}" for number in range(1, layers + 1) for part in "Wb"]
@@ -325,7 +334,7 @@ class Jax(Peer):
 
         workload, arrays = self.workload, self.workload.arrays
         x = arrays["x"].astype(np.float32) * np.float32(workload.scale)
-        p, rows = workload.moved, workload.rows
+        p = workload.moved
         if p:
             x = np.pad(x.reshape(-1, *IMAGE), ((0, 0), (p, p), (p, p)))
         self.data = tuple(map(jnp.asarray, (x, arrays["y"], arrays["teacher"])))
@@ -334,10 +343,10 @@ class Jax(Peer):
             if not p:
                 return tuple(array[numbers] for array in data)
             images, y, teacher = data
-            row, corner = numbers % rows, (2 * p + 1) ** 2 - 1 - numbers // rows
-            starts = row, corner // (2 * p + 1), corner % (2 * p + 1)
+            starts = windows_of(numbers, workload)
             window = jax.vmap(lambda *start: jax.lax.dynamic_slice(images, start, (1, *IMAGE)))
-            return window(*starts).reshape(len(numbers), -1), y[row], teacher[row]
+            x = window(*starts).reshape(len(numbers), -1)
+            return x, y[starts[0]], teacher[starts[0]]
 
         alpha, T, names = workload.alpha, TEMPERATURE, list(weights[0])
         layers, single = len(names) // 2, workload.replicas == 1

@@ -21,9 +21,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import get_cython_function_address, intrinsic, models, register_model
-from threadpoolctl import ThreadpoolController
 
-from nkd.machine import comes_with
+from nkd.machine import libraries_of
 
 Array = Any  # always a NumPy array
 
@@ -59,9 +58,7 @@ sgemv, dgemv = blas("sgemv", 11), blas("dgemv", 11)
 
 def use_one_blas_thread() -> None:
     """Keep SciPy's BLAS in the calling thread. NumPy's, if it is another one, stays as it is."""
-    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    of_scipy = [each for each in libraries if comes_with("scipy", each.filepath)]
-    for library in of_scipy or libraries:
+    for library in libraries_of("scipy"):
         library.set_num_threads(1)
 
 
@@ -239,7 +236,12 @@ class Team(NamedTuple):
     gate: Array
 
 
-ALONE = Team(0, 1, np.zeros(48, np.int64))
+def new_gate() -> Array:
+    """A gate that nobody has passed yet."""
+    return np.zeros(ABANDONED + 16, np.int64)
+
+
+ALONE = Team(0, 1, new_gate())
 """A team of one thread."""
 
 
@@ -355,7 +357,7 @@ def in_threads(function: Callable[..., Any], threads: int, *arguments: Any) -> N
         function(*arguments, ALONE)
         return
     with ONE_TEAM:
-        gate, started, errors = np.zeros(48, np.int64), 0, []
+        gate, started, errors = new_gate(), 0, []
         work, done = helpers(), cast(SimpleQueue, SimpleQueue())
         try:
             for number in range(1, threads):

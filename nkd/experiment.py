@@ -113,11 +113,7 @@ def compare(
     if folder:
         folder.clear()
         folder.write_json("configuration.json", settled)
-    screen.start(
-        f"{data.title}: {len(data.x_train):,} training rows, {len(data.x_test):,} test rows; ",
-        backend,
-        f"; files go to {folder.path}" if folder else "",
-    )
+    screen.start(data, backend, f"; files go to {folder.path}" if folder else "")
     results: Results | None = None
     try:
         experiment.teach()

@@ -167,6 +167,14 @@ def gather_block(
 
 
 @compiled
+def copy(out: Array, x: Array) -> None:
+    """out ← the first rows of x."""
+    for i in range(len(out)):
+        for j in range(out.shape[1]):
+            out[i, j] = x[i, j]
+
+
+@compiled
 def drop(h: Array, uniform: Array, limits: Limits, n: int, start: int, stop: int) -> None:
     """Some columns of h, layer n, ← h/(1 − p) where the number in [0, 1) is at least p, else 0."""
     rate, factor, zero = limits.dropout[n], limits.factor[n], h.dtype.type(0)
@@ -331,6 +339,15 @@ def parameters(w: Array, layout: Layout, n: int) -> tuple[Array, Array]:
 
 
 @compiled
+def deciding(uniform: Array, layout: Layout, n: int, first: int, B: int) -> Array:
+    """The numbers in [0, 1) that decide what of a batch's layer n is dropped, (B, ·).
+
+    `uniform` has those of all rows of a call, and the batch begins with row `first`.
+    """
+    return values(uniform, layout, n, uniform.size // layout.columns[-1])[first : first + B]
+
+
+@compiled
 def loss_of(z: Array, dz: Array, data: Data, loss: Loss, rest: Array) -> Any:
     """Set dz, the gradient of the outputs z (B, O); return the loss. `rest` is a buffer."""
     B, one = data.target_rows.size, z.dtype.type(1)
@@ -368,8 +385,8 @@ def forward(
             forward_block(z, x, W, b, n < last, k, blocks)
             if n < last and limits.dropout.size and limits.dropout[n + 1] > 0:
                 start, stop = block(z.shape[1], k, blocks)
-                decides = values(uniform, layout, n + 1, uniform.size // layout.columns[-1])
-                drop(z, decides[first : first + B], limits, n + 1, start, stop)
+                decides = deciding(uniform, layout, n + 1, first, B)
+                drop(z, decides, limits, n + 1, start, stop)
         x = z
         meet(team)
 
@@ -402,18 +419,6 @@ def backward(
 
 # The same for a small network. Its values are transposed: a row for each unit, a column for each of
 # the batch's rows. Columns up to a multiple of LANES fill the last vectors, and count for nothing.
-
-
-@compiled
-def gather_small(x: Array, data: Data) -> None:
-    """x (I, ·) ← scale·inputs[rows], transposed."""
-    step, lines, length, stride = data.window[0], data.window[1], data.window[2], data.window[3]
-    x[:, data.rows.size :] = 0
-    for i in range(data.rows.size):
-        for n in range(lines):
-            first = data.rows[i] * step + n * stride
-            for j in range(length):
-                x[n * length + j, i] = data.inputs[first + j] * data.scale
 
 
 @compiled
@@ -486,19 +491,17 @@ def gradients_small(
     rows, I, O = data.rows.size, layout.sizes[0], layout.sizes[-1]
     B, last = -(-rows // LANES) * LANES, layout.columns[-2]
     if not gathered:
-        gather_small(h[: I * B].reshape(I, B), data)
+        x = h[: I * B].reshape(I, B)
+        gather_block(x.T[:rows], data.inputs, data.window, data.rows, data.scale, 0, 1)
+        x[:, rows:] = 0
     forward_small(h, layout, w, B)
     outputs = h[last * B : (last + O) * B].reshape(O, B)
     gradients = dh[last * B : (last + O) * B].reshape(O, B)
     z, dz = rest[: rows * O].reshape(rows, O), rest[rows * O : 2 * rows * O].reshape(rows, O)
-    for i in range(rows):
-        for o in range(O):
-            z[i, o] = outputs[o, i]
+    copy(z, outputs.T)
     value = loss_of(z, dz, data, loss, rest[2 * rows * O :])
+    copy(gradients.T[:rows], dz)
     gradients[:, rows:] = 0
-    for i in range(rows):
-        for o in range(O):
-            gradients[o, i] = dz[i, o]
     backward_small(g, dh, layout, w, h, B)
     return value
 
@@ -528,9 +531,8 @@ def gradients(
         gather_block(x, data.inputs, data.window, data.rows, data.scale, k, team.threads)
         if limits.dropout.size and limits.dropout[0] > 0:
             start, stop = block(B, k, team.threads)
-            decides = values(of_inputs, layout, 0, of_inputs.size // layout.columns[-1])
-            decides = decides[first + start : first + stop]
-            drop(x[start:stop], decides, limits, 0, 0, x.shape[1])
+            decides = deciding(of_inputs, layout, 0, first, B)
+            drop(x[start:stop], decides[start:stop], limits, 0, 0, x.shape[1])
         meet(team)
     forward(x, h, layout, w, limits, of_hidden, first, team)
     value = w.dtype.type(0)
@@ -613,14 +615,6 @@ def train_some(
 
 
 @compiled
-def copy(out: Array, x: Array) -> None:
-    """out ← x, both with two axes."""
-    for i in range(len(out)):
-        for j in range(out.shape[1]):
-            out[i, j] = x[i, j]
-
-
-@compiled
 def outputs_of(
     outputs: Array,
     begin: int,
@@ -677,13 +671,13 @@ def layout_of(network: Any) -> Layout:
 
 def limits_of(network: Any, training: bool) -> Limits:
     """The regularisation of an `MLP` in training or not; without numbers, which `drawn` draws."""
-    rates = np.array([0.0 if each is None else each.rate for each in network.dropouts])
-    if not (training and rates.any()):
-        rates = rates[:0]
+    dropouts = network.dropouts if training and any(network.dropouts) else []
+    rates = [0.0 if each is None else each.rate for each in dropouts]
+    factors = [1.0 if each is None else each.scale for each in dropouts]
     bound = np.inf if network.max_norm is None else network.max_norm.largest
     return Limits(
-        rates.astype(np.float32),
-        (1 / (1 - rates)).astype(network.dtype),
+        np.array(rates, np.float32),
+        np.array(factors, network.dtype),
         np.empty((network.replicas, 0), np.float32),
         network.dtype.type(bound),
     )
@@ -737,8 +731,7 @@ class CompiledStep:
         self, order: Array, batch_size: int, rates: Iterator[Any], track: Callable = iter
     ) -> Array:
         """Train on all rows (S, N) in this order; return the sums of the loss over them, (R,)."""
-        if self.batch_size != batch_size:
-            self.resize(batch_size)
+        self.resize(batch_size)
         total = np.zeros(self.network.replicas)
         batches, first = range(0, order.shape[1], batch_size), 0
         for number, start in enumerate(track(batches), start=1):
@@ -810,7 +803,9 @@ class CompiledStep:
         return self.limits._replace(uniform=uniform)
 
     def resize(self, batch_size: int) -> None:
-        """Allocate buffers for batches of that many rows."""
+        """Allocate buffers for batches of that many rows, if they are for another number."""
+        if self.batch_size == batch_size:
+            return
         network, layout = self.network, self.layout
         self.batch_size, R = batch_size, network.replicas
         blocks = [
@@ -829,10 +824,7 @@ class CompiledStep:
         self.epsilons = np.empty(self.steps)
         rows = -(-batch_size // LANES) * LANES
         outputs, targets = network.sizes[-1], self.targets.columns
-        lengths = (
-            layout.columns[-1] * rows,
-            layout.columns[-1] * rows,
-            (3 * outputs + targets) * rows,
-        )
+        length = layout.columns[-1] * rows
+        lengths = length, length, (3 * outputs + targets) * rows
         places = self.threads if self.side_by_side else 1
         self.work = Work(*(np.zeros((places, length), network.dtype) for length in lengths))

@@ -179,10 +179,14 @@ __device__ wide plus(wide a, wide b)
     return {a.high + b.high + (low < a.low), low};
 }
 
+__device__ wide multiplier_of_pcg64()
+{
+    return {2549297995355413924ULL, 4865540595714422341ULL};
+}
+
 __device__ wide after(wide state, wide increment, word steps)  // Brown 1994: log(steps) products
 {
-    wide factor = {0, 1}, sum = {0, 0}, one = {0, 1};
-    wide multiplier = {2549297995355413924ULL, 4865540595714422341ULL};
+    wide factor = {0, 1}, sum = {0, 0}, one = {0, 1}, multiplier = multiplier_of_pcg64();
     for (; steps; steps >>= 1) {
         if (steps & 1) {
             factor = times(factor, multiplier);
@@ -206,12 +210,11 @@ extern "C" __global__ void drop(
     h += r * size;
     streams += 4 * r;
     wide state = {streams[0], streams[1]}, increment = {streams[2], streams[3]};
-    wide multiplier = {2549297995355413924ULL, 4865540595714422341ULL};
     word number = drawn + *step * batch_size * columns + first, bits = 0;
     state = after(state, increment, number / 2);  // each gives two numbers, the low bits first
     for (integer i = first; i < size && i < first + 32; i++, number++) {
         if (i == first || number % 2 == 0) {
-            state = plus(times(state, multiplier), increment);
+            state = plus(times(state, multiplier_of_pcg64()), increment);
             word folded = state.high ^ state.low, turn = state.high >> 58;
             bits = folded >> turn | folded << ((64 - turn) & 63);
         }
@@ -244,18 +247,11 @@ extern "C" __global__ void count(integer* step)
 
 C_TYPES = {"uint8": "unsigned char", "float32": "float", "float64": "double"}
 LOSSES = {
-    "squared_error_loss": "squared_error_rows",
-    "distillation_loss": "distillation_rows",
-    "weighted_squared_error_loss": "weighted_squared_error_rows",
+    "squared_error_loss": ("squared_error_rows", ()),
+    "distillation_loss": ("distillation_rows", ("alpha", "T")),
+    "weighted_squared_error_loss": ("weighted_squared_error_rows", ("alpha",)),
 }
-"""The kernels of the losses."""
-
-PARAMETERS = {
-    "squared_error_loss": (),
-    "distillation_loss": ("alpha", "T"),
-    "weighted_squared_error_loss": ("alpha",),
-}
-"""What of a loss its kernel takes."""
+"""The kernels of the losses, and which numbers of a loss they take."""
 
 PARTS = frozenset({"mlp", "dense", "dropout", "limit_norms", "adam_update", "gather", *LOSSES})
 """The parts that `Step` supports: see `Backend.computes`."""
@@ -442,14 +438,21 @@ class Operations:
 
         Args:
             name: in `LOSSES`.
-            parameters: α and T of `distillation_loss`, α of `weighted_squared_error_loss`.
+            parameters: the numbers of the loss that its kernel takes.
         """
         R, B, C = z.shape
         threads = 32
+        grid, (kernel, _) = (math.ceil(R * B / threads), 1), LOSSES[name]
         arguments = totals, dz, z, t, *parameters, totals.shape[1], R * B, B, C
-        return self.launch(
-            LOSSES[name], (math.ceil(R * B / threads), 1), threads, arguments, z.dtype
-        )
+        return self.launch(kernel, grid, threads, arguments, z.dtype)
+
+    def whole_loss(
+        self, name: str, value: Array, dz: Array, z: Array, t: Array, *parameters: Array
+    ) -> None:
+        """Set dz, and the mean of the loss over the rows."""
+        z, t, totals = *map(self.xp.ascontiguousarray, (z, t)), self.xp.zeros(z.shape[:2])
+        run([self.loss(name, totals, dz, z, t, *parameters)])
+        value[...] = totals.mean(axis=-1)
 
     def limit(self, W: Array, largest: float) -> Launch:
         """Each column w of W (A, S, I, O) ← w·largest/‖w‖ where ‖w‖ > largest."""
@@ -526,15 +529,11 @@ class Operations:
         work: tuple[Array, Array, Array, Array],
     ) -> None:
         """value ← mean_B [(1−α)·lse(z) + α·T²·lse(z/T) − ⟨t, z⟩], dz ← its gradient."""
-        z, t, totals = *map(self.xp.ascontiguousarray, (z, t)), self.xp.zeros(z.shape[:2])
-        run([self.loss("distillation_loss", totals, dz, z, t, alpha, T)])
-        value[...] = totals.mean(axis=-1)
+        self.whole_loss("distillation_loss", value, dz, z, t, alpha, T)
 
     def squared_error_loss(self, value: Array, ds: Array, s: Array, t: Array) -> None:
         """value ← Σ (s − t)² / (B·O) and ds ← 2(s − t)/(B·O)."""
-        s, t, totals = *map(self.xp.ascontiguousarray, (s, t)), self.xp.zeros(s.shape[:2])
-        run([self.loss("squared_error_loss", totals, ds, s, t)])
-        value[...] = totals.mean(axis=-1)
+        self.whole_loss("squared_error_loss", value, ds, s, t)
 
     def weighted_squared_error_loss(
         self,
@@ -546,9 +545,7 @@ class Operations:
         work: tuple[Array, Array, Array],
     ) -> None:
         """value ← Σ w·‖s − t‖² / (B·O) and ds ← 2·w·(s − t)/(B·O)."""
-        s, t, totals = *map(self.xp.ascontiguousarray, (s, t)), self.xp.zeros(s.shape[:2])
-        run([self.loss("weighted_squared_error_loss", totals, ds, s, t, alpha)])
-        value[...] = totals.mean(axis=-1)
+        self.whole_loss("weighted_squared_error_loss", value, ds, s, t, alpha)
 
     def limit_norms(self, W: Array, largest: float, work: Array) -> None:
         """Each column w of W ← w·largest/‖w‖ where ‖w‖ > largest."""
@@ -670,27 +667,27 @@ class Step:
         inputs, targets = self.inputs, self.targets
         rows = inputs.memory, inputs.window, self.input_order
         yield operations.gathering(x, *rows, None, *which, inputs.scale)
-        values, factors = [x], []
+        values = [x]
         for layer, dropout, streams in zip(
             network.layers, network.dropouts, self.streams, strict=True
         ):
-            h, factor = values[-1], 1.0
+            h = values[-1]
             if dropout is not None:
                 drawn = self.drawn * h.shape[-1]
                 yield operations.drop(h, streams, drawn, *which, dropout.rate)
-                factor = float(dropout.scale)
-            factors.append(factor)
             yield from operations.forward(layer.h, h, layer.W, layer.b, layer.relu)
             values.append(layer.output)
         rows, versions = (targets.memory, targets.window, self.order), targets.versions
         yield operations.gathering(t, *rows, versions, *which, targets.scale)
-        dz, form = loss.dz, loss.compiled
-        parameters = [getattr(loss, name) for name in PARAMETERS[form]]
-        yield operations.loss(form, self.totals, dz, values[-1], t, *parameters)
-        above = [*factors[1:], 1.0]  # dropout of a layer's outputs is that of the next one's inputs
-        for layer, below, factor in zip(
-            reversed(network.layers), values[-2::-1], reversed(above), strict=True
+        dz = loss.dz
+        parameters = [getattr(loss, name) for name in LOSSES[loss.compiled][1]]
+        yield operations.loss(loss.compiled, self.totals, dz, values[-1], t, *parameters)
+        # Dropout of a layer's outputs is that of the next one's inputs.
+        above = [None, *reversed(network.dropouts[1:])]
+        for layer, below, dropout in zip(
+            reversed(network.layers), values[-2::-1], above, strict=True
         ):
+            factor = 1.0 if dropout is None else float(dropout.scale)
             gradients = layer.dx, layer.dW, layer.db, dz.reshape(layer.h.shape)
             yield from operations.backward(*gradients, below, layer.h, layer.W, layer.relu, factor)
             dz = layer.dx

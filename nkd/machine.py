@@ -7,6 +7,7 @@ vectors, and training takes up to twice as long: docs/performance.md.
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 VECTORS = {
     512: ("SkylakeX", "Cooperlake", "SapphireRapids"),
@@ -56,26 +57,26 @@ class Products:
         )
 
 
-def comes_with(package: str, path: str) -> bool:
-    """Whether a library is part of a package's wheel."""
-    return f"{package}.libs" in path or f"{package}/.dylibs" in path
+def libraries_of(package: str) -> list[Any]:
+    """The BLAS in the wheel of a package, "numpy" or "scipy", or what is loaded in its place.
+
+    It comes as threadpoolctl's controllers.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    places = f"{package}.libs", f"{package}/.dylibs"
+    own = [each for each in found if any(place in each.filepath for place in places)]
+    return own or found
 
 
 def products_of(package: str) -> Products | None:
-    """The library that came with a package, "numpy" or "scipy", or is loaded in its place."""
-    from threadpoolctl import threadpool_info
-
-    found = [each for each in threadpool_info() if each["user_api"] == "blas"]
-    own = [each for each in found if comes_with(package, each["filepath"])] or found
-    if not own:
-        return None
-    (first, *_) = own
-    return Products(
-        first["internal_api"],
-        first["version"] or "",
-        first.get("architecture") or "",
-        first["num_threads"],
-    )
+    """The library that a package, "numpy" or "scipy", computes products with."""
+    for library in libraries_of(package):
+        info = library.info()
+        kernels = info.get("architecture") or ""
+        return Products(info["internal_api"], info["version"] or "", kernels, info["num_threads"])
+    return None
 
 
 def vector_bits() -> int:

@@ -6,6 +6,8 @@ from emulated_gpu import COMPILER, EmulatedBackend
 from hypothesis import settings
 
 import nkd
+from nkd.backend import NUMPY
+from nkd.training import Step, Training
 
 # The same examples in every run: a failure on one machine can be repeated on another.
 settings.register_profile("nkd", deadline=None, derandomize=True, database=None)
@@ -66,3 +68,18 @@ def assert_same_tensors(actual, expected, tolerance):
     assert actual.keys() == expected.keys()
     differences = {name: relative_difference(actual[name], expected[name]) for name in expected}
     assert max(differences.values()) <= tolerance, differences
+
+
+def trained_as_plain(problem, sizes, runs, options, backend, tolerance, loss_tolerance):
+    """A training on this backend; its losses and weights are those of the plain step on NumPy."""
+    plain, training = (
+        Training(problem, sizes, runs, options, dtype=np.float64, backend=each).run()
+        for each in (NUMPY, backend)
+    )
+    assert isinstance(plain.step, Step)
+    objectives = ([epoch.objective for epoch in each.history] for each in (training, plain))
+    np.testing.assert_allclose(*objectives, rtol=loss_tolerance)
+    for replica in range(len(runs)):
+        tensors = training.network.tensors(replica), plain.network.tensors(replica)
+        assert_same_tensors(*tensors, tolerance)
+    return training

@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 from conftest import (
-    assert_same_tensors,
     classification_data,
     regression_data,
     relative_difference,
     teacher_outputs,
+    trained_as_plain,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from nkd.backend import NUMPY, choose
 from nkd.distillation import Classification, Regression, pairs
 from nkd.network import MLP
-from nkd.training import Settings, Step, Training
+from nkd.training import Settings, Training
 
 numba = pytest.importorskip("numba")
 fused_cpu = pytest.importorskip("nkd.fused_cpu")
@@ -48,17 +48,8 @@ def runs_of(replicas, shared=True, loss="blend"):
 
 def assert_equal_training(problem, sizes, runs, options):
     """A plain and a compiled training have the same losses and end with the same weights."""
-    plain, compiled = (
-        Training(problem, sizes, runs, options, dtype=np.float64, backend=backend).run()
-        for backend in (NUMPY, choose("numba"))
-    )
-    assert isinstance(plain.step, Step)
+    compiled = trained_as_plain(problem, sizes, runs, options, choose("numba"), 1e-8, 1e-10)
     assert isinstance(compiled.step, fused_cpu.CompiledStep)
-    objectives = ([epoch.objective for epoch in each.history] for each in (compiled, plain))
-    np.testing.assert_allclose(*objectives, rtol=1e-10)
-    for replica in range(len(runs)):
-        tensors = compiled.network.tensors(replica), plain.network.tensors(replica)
-        assert_same_tensors(*tensors, 1e-8)
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared batches", "own batches"])
@@ -215,7 +206,7 @@ def count_together(counts, rounds, team):
 
 def in_own_threads(function, threads, *arguments):
     """Run function(…, team) in so many new threads; all must end."""
-    gate = np.zeros(48, np.int64)
+    gate = cpu_primitives.new_gate()
     teams = [cpu_primitives.Team(number, threads, gate) for number in range(threads)]
     started = [
         threading.Thread(target=function, args=(*arguments, team), daemon=True) for team in teams

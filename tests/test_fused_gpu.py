@@ -13,7 +13,13 @@ import subprocess
 
 import numpy as np
 import pytest
-from conftest import assert_same_tensors, classification_data, regression_data, teacher_outputs
+from conftest import (
+    assert_same_tensors,
+    classification_data,
+    regression_data,
+    teacher_outputs,
+    trained_as_plain,
+)
 from emulated_gpu import COMPILER, Cublas, EmulatedBackend
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -177,34 +183,17 @@ def test_a_regularised_step_trains_as_the_plain_one(gpu, regularised, shared):
     runs = pairs([1, 2], 0.7, teacher_outputs(23), 3.0)
     runs = runs if shared else runs[1:]
     options = Settings(3, 5, 0.01, **regularised)  # epochs of an odd number of rows
-    plain, on_gpu = (
-        Training(
-            Classification(data), (15, 7, 6, 4), runs, options, dtype=np.float64, backend=backend
-        ).run()
-        for backend in (NUMPY, gpu)
-    )
+    problem, sizes = Classification(data), (15, 7, 6, 4)
+    on_gpu = trained_as_plain(problem, sizes, runs, options, gpu, 1e-9, 1e-9)
     assert isinstance(on_gpu.step, fused_gpu.Step)
-    for replica in range(len(runs)):
-        tensors = on_gpu.network.tensors(replica), plain.network.tensors(replica)
-        assert_same_tensors(*tensors, 1e-9)
 
 
 @pytest.mark.parametrize("loss", ["bounded", "attentive", "rejected"])
 def test_losses_that_weigh_rows_have_a_compiled_form(gpu, loss):
     runs = pairs([1, 2], 0.7, teacher_outputs(22, 2), loss=loss)
-    plain, on_gpu = (
-        Training(
-            Regression(regression_data()), (5, 7, 2), runs, Settings(3, 5, 0.01),
-            dtype=np.float64, backend=backend,
-        ).run()
-        for backend in (NUMPY, gpu)
-    )  # fmt: skip
+    problem, options = Regression(regression_data()), Settings(3, 5, 0.01)
+    on_gpu = trained_as_plain(problem, (5, 7, 2), runs, options, gpu, 1e-9, 1e-9)
     assert isinstance(on_gpu.step, fused_gpu.Step)
-    objectives = ([epoch.objective for epoch in each.history] for each in (on_gpu, plain))
-    np.testing.assert_allclose(*objectives, rtol=1e-9)
-    for replica in range(len(runs)):
-        tensors = on_gpu.network.tensors(replica), plain.network.tensors(replica)
-        assert_same_tensors(*tensors, 1e-9)
 
 
 def test_not_a_number_stays_visible(gpu):

@@ -117,11 +117,7 @@ def run(flags: Flags, plan: Plan | None = None) -> None:
     every = list(experiments.by_name)
     tasks = [(name, seed) for seed in seeds for name in wanted]
     missing = [task for task in tasks if experiments.kept(*task) is None]
-    screen.start(
-        f"{data.title}: {len(data.x_train):,} training rows, {len(data.x_test):,} test rows; ",
-        backend,
-        f"; results go to {folder.path}",
-    )
+    screen.start(data, backend, f"; results go to {folder.path}")
     if len(missing) < len(tasks):
         screen.print(f"{len(tasks) - len(missing)} of {len(tasks)} experiments were done before")
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from nkd.backend import Backend
+from nkd.data import Dataset
 from nkd.machine import vector_bits
 from nkd.report.view import View
 from nkd.training import Epoch, Training
@@ -57,9 +58,16 @@ class Screen:
 
         self.console.print(Panel(Text(text), box=box.HEAVY, style="bold red"))
 
-    def start(self, what: str, backend: Backend, where: str) -> None:
-        """The first line of a run; and a second one if the CPU could compute faster."""
-        self.print(f"{what}computing with {backend}{where}")
+    def start(self, data: Dataset, backend: Backend, where: str) -> None:
+        """The first line of a run; and a second one if the CPU could compute faster.
+
+        Args:
+            where: the end of the line, on where files go.
+        """
+        self.print(
+            f"{data.title}: {len(data.x_train):,} training rows, {len(data.x_test):,} test rows; "
+            f"computing with {backend}{where}"
+        )
         products = backend.products()
         advice = products.advice(vector_bits()) if products else None
         if advice:
