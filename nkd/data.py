@@ -23,10 +23,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from nkd.backend import NUMPY, Backend
 from nkd.errors import UserError
 from nkd.random_streams import Purpose, random_stream
 
@@ -73,6 +75,9 @@ class Dataset:
         feature_deviation: (I,) float64 standard deviations of the training rows, likewise.
         feature_bound: Standardised features are cut off at ± this many deviations before a network
             sees them; None if not.
+        target_mean: (O,) means that were subtracted from the targets of a regression, in units of
+            `unit`; None if they are not standardised.
+        target_deviation: (O,) standard deviations that they were divided by, likewise.
         unit: Unit of the targets; "" if they have none.
         noise_floor: The RMSE on fresh rows that no model can beat, if it is known.
         stand_in: Whether these are embedded data in place of real ones.
@@ -90,6 +95,8 @@ class Dataset:
     feature_mean: np.ndarray | None = None
     feature_deviation: np.ndarray | None = None
     feature_bound: float | None = None
+    target_mean: np.ndarray | None = None
+    target_deviation: np.ndarray | None = None
     unit: str = ""
     noise_floor: float | None = None
     stand_in: bool = False
@@ -116,6 +123,13 @@ class Dataset:
         """Rows x of this data set, with their features within `feature_bound`."""
         bound = self.feature_bound
         return x if bound is None else np.clip(x, -bound, bound)
+
+    def in_units(self, values: Any, backend: Backend = NUMPY) -> Any:
+        """Stored targets (…, O), or outputs that imitate them, in units of `unit`."""
+        if self.target_mean is None or self.target_deviation is None:
+            return values
+        mean, deviation = map(backend.asarray, (self.target_mean, self.target_deviation))
+        return values * deviation + mean
 
 
 @dataclass(frozen=True)

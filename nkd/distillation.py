@@ -198,7 +198,7 @@ class Regression:
 
     def measure(self, outputs: Array, y: Array, backend: Backend) -> dict[str, np.ndarray]:
         """loss (MSE), rmse, mae (both in the unit of the target) and r2 of outputs (R, N, O)."""
-        outputs, y = outputs.astype(np.float64), y.astype(np.float64)
+        outputs, y = (self.data.in_units(each.astype(np.float64), backend) for each in (outputs, y))
         loss = metrics.mean_squared_error(outputs, y)
         measured = {
             "loss": loss,

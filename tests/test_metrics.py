@@ -1,16 +1,19 @@
 """The metrics against scikit-learn, SciPy and plain loops, network by network."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import oracle
 import pytest
+from conftest import regression_data
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 from sklearn import metrics as reference
 
-from nkd import metrics
+from nkd import Regression, metrics
+from nkd.backend import NUMPY
 from nkd.losses import softmax
 
 GENERATOR = np.random.default_rng(0)
@@ -185,3 +188,14 @@ def test_the_gradient_split_is_the_mean_norm_of_the_two_parts_of_each_rows_gradi
             norms.append((np.linalg.norm(target), np.linalg.norm(gradient - target)))
         measured = [float(backend.to_numpy(part)[network]) for part in split]
         assert measured == pytest.approx(np.mean(norms, axis=0), rel=1e-12)
+
+
+def test_standardised_targets_are_measured_in_their_unit():
+    data = regression_data()
+    mean, deviation = np.array([3.0, -200.0]), np.array([0.5, 40.0])
+    units = replace(data, y_test=data.y_test * deviation + mean)
+    stored = replace(data, target_mean=mean, target_deviation=deviation)
+    outputs = data.y_test[None] + 0.1
+    expected = Regression(units).measure(outputs * deviation + mean, units.y_test, NUMPY)
+    for name, values in Regression(stored).measure(outputs, data.y_test, NUMPY).items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-12)

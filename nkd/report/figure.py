@@ -214,17 +214,16 @@ def prediction(plot: Axes, results: Results, name: str) -> None:
     """One network's predictions against the truth, those of the first seed."""
     data = results.problem.data
     unit = f" ({data.unit})" if data.unit else ""
-    truth = data.y_test[:, 0]
+    truth = data.in_units(data.y_test)[:, 0]
+    shown = {who: data.in_units(s[0])[:, 0] for who, s in results.outputs.items()}
     ends = float(truth.min()), float(truth.max())
-    plot.hexbin(
-        truth, results.outputs[name][0, :, 0], gridsize=45, bins="log", cmap="cividis", mincnt=1
-    )
+    plot.hexbin(truth, shown[name], gridsize=45, bins="log", cmap="cividis", mincnt=1)
     plot.plot(ends, ends, color=COLOURS["person"], lw=1)
     decisive = results.view.decisive
     value = decisive.text(results.final(name)[decisive.name][0])
     runs = results.networks[name].runs
     seed = f" (seed {runs[0].seed})" if runs else ""
     plot.set_title(f"{name.capitalize()}{seed}: RMSE {value}", fontsize=10)
-    shown = [outputs[0, :, 0] for outputs in results.outputs.values()]
-    plot.set_ylim(float(np.min(shown)), float(np.max(shown)))  # one scale for all three
+    both = [end(each) for each in shown.values() for end in (np.min, np.max)]
+    plot.set_ylim(float(min(both)), float(max(both)))  # one scale for all three
     plot.set(xlabel=f"true{unit}", ylabel=f"predicted{unit}")
