@@ -498,11 +498,11 @@ def _read_california(folder: Path) -> Dataset:
 
 def _read_california_table(path: Path) -> np.ndarray:
     """The verified (20640, 9) float64 numbers of the original text file."""
+    content = _read_bytes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
-            lines = _read_bytes(path).decode().splitlines()
-            table = np.loadtxt(lines, delimiter=",", ndmin=2)
+            table = np.loadtxt(content.decode().splitlines(), delimiter=",", ndmin=2)
     except (ValueError, UserWarning) as error:
         raise UserError(
             f"{path} is not a table of numbers ({_one_line(error)}): get a fresh copy"

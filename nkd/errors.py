@@ -1,9 +1,10 @@
 """The one exception that a user's mistake raises."""
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Something outside the program is wrong: a flag, a file, a missing library or device.
 
+    It is a ValueError, which is what scikit-learn's users expect of an estimator.
     Its message is one line that says what is wrong, where, and what to do. The command line
     prints that line and exits with code 2, without a traceback.
     """

@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     DROPOUT = 3
     JITTER = 4
     FEWER_ROWS = 5
+    INVENTED_ROWS = 6
     SHUFFLED_TEACHER = 10
     PERMUTED_TEACHER = 11
 

@@ -4,7 +4,7 @@ A big network and a small one need different training. `tuned` was chosen on a v
 Person's part first: docs/defaults.md. `plain` trains all networks alike, as a comparison.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nkd.training import Settings
 
@@ -53,3 +53,16 @@ REGRESSION = {
     "plain": Recipe(SMALL_REGRESSOR, SMALL_REGRESSOR, alpha=0.4),
 }
 """For California Housing."""
+
+SMALL_TABLE = Settings(epochs=60, batch_size=64, learning_rate=1e-2, report_every=0)
+LARGE_TABLE = replace(SMALL_TABLE, learning_rate=1e-3)
+
+TABLES = {
+    "classification": {
+        "tuned": Recipe(LARGE_TABLE, SMALL_TABLE, alpha=0.7, temperature=4.0, feature_bound=5.0),
+    },
+    "regression": {
+        "tuned": Recipe(LARGE_TABLE, SMALL_TABLE, alpha=0.7, feature_bound=5.0),
+    },
+}
+"""For any table, by task: see `nkd.estimators`."""
