@@ -264,10 +264,11 @@ def from_table(
     """
     of_features, of_targets = (f"{each}=… of data set {name!r}" for each in ("features", "targets"))
     x, y = numbers(features, of_features), numbers(targets, of_targets)
-    if x.ndim != 2 or y.ndim not in (1, 2) or len(x) != len(y) or len(y) < 2 or not x.size:
+    fit = x.ndim == 2 and y.ndim in (1, 2) and len(x) == len(y)
+    if not fit or not (x.size and y.size) or len(y) < 3:  # of three rows, one is a test row
         raise UserError(
             f"data set {name!r}: features {x.shape} and targets {y.shape} do not fit; "
-            "give (N, I) numbers and N targets"
+            "give (N, I) numbers and N targets, of three rows or more"
         )
     check_finite(x, of_features)
     check_finite(y, of_targets)

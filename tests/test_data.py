@@ -440,6 +440,8 @@ def test_a_table_becomes_a_data_set_with_standardised_features_and_every_row_onc
     [
         (np.ones((5, 2)), np.arange(4), "do not fit"),
         (np.ones(5), np.arange(5), "do not fit"),
+        (np.ones((2, 2)), np.arange(2), "three rows or more"),
+        (np.ones((5, 2)), np.ones((5, 0)), "do not fit"),
         (np.ones((5, 2)), np.arange(-1, 4), "from 0 on"),
         (np.full((5, 2), np.nan), np.arange(5), "nan in row 0, column 0"),
     ],
