@@ -1,35 +1,46 @@
-"""`python -m nkd COMMAND`: experiments that are part of the package.
+"""`nkd COMMAND`, or `python -m nkd COMMAND`: the commands of the package."""
 
-`python -m nkd hinton2015` reproduces section 3 of Hinton, Vinyals and Dean 2015.
-"""
-
+import argparse
 import sys
-from typing import Any
 
-import simple_parsing
-
-from nkd.command_line import Parser, exit_code_of
+from nkd.command_line import Command, Parser, called_as, exit_code_of
 from nkd.hinton2015 import command as hinton2015
+from nkd.runners import CLASSIFICATION, REGRESSION
 
-COMMANDS = {"hinton2015": (hinton2015.Flags, hinton2015.run, hinton2015.DESCRIPTION)}
+COMMANDS = {
+    "classification": CLASSIFICATION.command,
+    "regression": REGRESSION.command,
+    "hinton2015": Command(
+        hinton2015.Flags, hinton2015.run, hinton2015.DESCRIPTION, "--quick --seeds 1"
+    ),
+}
+"""The commands by name. To add one, add it here; `run` imports what takes long to import."""
 
 
 def main() -> int:
     """Run the command named on the command line; return the exit code."""
 
     def work() -> None:
-        options: dict[str, Any] = {
-            "add_option_string_dash_variants": simple_parsing.DashVariant.DASH,
-            "allow_abbrev": False,
-        }
-        parser = Parser(prog="python -m nkd", description=__doc__, **options)
-        commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-        for name, (flags, _, description) in COMMANDS.items():
-            part = commands.add_parser(name, help=description, description=description, **options)
-            part.add_arguments(flags, dest="flags")
+        program, width = " ".join(called_as()), max(map(len, COMMANDS))
+        lines = (
+            f"  {name:{width}}  {command.description.partition(chr(10))[0]}"
+            for name, command in COMMANDS.items()
+        )
+        parser = Parser(
+            prog=program,
+            usage="%(prog)s COMMAND ...",
+            description="\n".join(["Knowledge distillation from scratch.\n\ncommands:", *lines]),
+            epilog="`%(prog)s COMMAND --help` lists the flags of a command.\n\n"
+            "Example: %(prog)s classification --epochs 5",
+        )
+        commands = parser.add_subparsers(
+            dest="command", metavar="COMMAND", prog=program, required=True, help=argparse.SUPPRESS
+        )
+        for name, command in COMMANDS.items():
+            part = commands.add_parser(name, **command.texts())
+            part.add_arguments(command.flags, dest="flags")
         arguments = parser.parse_args()
-        _, run, _ = COMMANDS[arguments.command]
-        run(arguments.flags)
+        COMMANDS[arguments.command].run(arguments.flags)
 
     return exit_code_of(work)
 

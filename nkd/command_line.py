@@ -1,4 +1,4 @@
-"""What both runners share: flags, their checks, and how a run ends. Flags are only translated."""
+"""What commands share: flags, their checks, and how a run ends. Flags are only translated."""
 
 import dataclasses
 import io
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -25,6 +26,11 @@ from nkd.losses import Loss, by_name, kinds_of
 from nkd.random_streams import LARGEST_SEED
 from nkd.recipes import Recipe
 from nkd.training import SCHEDULES, Settings
+
+
+def hidden_units(*units: int) -> Any:
+    """The field of a flag that takes one number or more; these by default."""
+    return field(default_factory=lambda: list(units), metavar="N", nargs="+", required=False)
 
 
 @dataclass
@@ -64,6 +70,9 @@ class Flags:
     loss: str = field(default="blend", metavar="NAME")
     """How the Student's loss uses the teacher; blend is the usual one."""
 
+    hidden: list[int] = hidden_units()  # noqa: RUF009
+    """Hidden units of Student and Person, layer by layer."""
+
     seeds: int = 5
     """Number of Student/Person pairs, trained side by side."""
 
@@ -101,6 +110,9 @@ class Flags:
         for name in ("epochs", "batch_size", "seeds"):
             if values[name] is not None and values[name] < 1:
                 raise wrong(name, values[name], "must be at least 1")
+        if any(units < 1 for units in self.hidden):
+            units = " ".join(map(str, self.hidden))
+            raise wrong("hidden", units, "each layer must have at least 1 unit")
         for name, largest in (("learning_rate", 1e30), ("temperature", LARGEST_TEMPERATURE)):
             if values.get(name) is not None and not 0 < values[name] <= largest:
                 reason = f"must be a number greater than 0, at most {largest:g}"
@@ -196,7 +208,13 @@ def wrong(flag: str, value: Any, reason: str) -> UserError:
 
 
 class Parser(simple_parsing.ArgumentParser):
-    """A parser that reports an error in one line."""
+    """A parser that reports an error in one line; its flags are spelled in full, with dashes."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        dashes = simple_parsing.DashVariant.DASH
+        super().__init__(
+            *args, add_option_string_dash_variants=dashes, allow_abbrev=False, **options
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
@@ -204,45 +222,81 @@ class Parser(simple_parsing.ArgumentParser):
 
 
 @dataclass(frozen=True)
+class Command:
+    """Something that the command line can do.
+
+    Args:
+        flags: a dataclass of its flags, and of its arguments without a flag: these are fields made
+            by `simple_parsing.field(positional=True)`.
+        run: does it, as the flags say.
+        description: what it does; the first line stands for it in a list of commands.
+        example: what could follow its name on the command line.
+    """
+
+    flags: type
+    run: Callable[[Any], None]
+    description: str
+    example: str = ""
+
+    def texts(self) -> dict[str, Any]:
+        """What `--help` says before and after the flags, as options of a parser."""
+        example = f"Example: %(prog)s {self.example}".rstrip()
+        return {"description": self.description, "epilog": example}
+
+
+@dataclass(frozen=True)
 class Runner:
-    """What distinguishes the two experiments for `main`.
+    """What distinguishes the two experiments.
 
     Args:
         problem: `Classification` or `Regression`.
-        flags: the dataclass of its flags.
+        flags: the dataclass of its flags, with the hidden units of Student and Person.
         recipes: how the networks are trained, by name.
-        teacher, student: hidden units of the networks.
+        teacher: hidden units of the Teacher.
         report_every: epochs between two printed lines.
+        description, example: see `Command`.
     """
 
     problem: type[Classification] | type[Regression]
     flags: type[Flags]
     recipes: Mapping[str, Recipe]
     teacher: tuple[int, ...]
-    student: tuple[int, ...]
     report_every: int
+    description: str = ""
+    example: str = ""
 
     @property
     def name(self) -> str:
         """The task: "classification" or "regression"."""
         return self.problem.task
 
+    @property
+    def command(self) -> Command:
+        """The experiment as a command."""
+        sets, losses = names_of(self.name), by_name(self.problem.losses)
+        names = f"Data sets: auto, {', '.join(sets)}. Losses: {', '.join(losses)}."
+        description = f"{self.description}\n\n{names}"
+        return Command(self.flags, partial(run, self), description, self.example)
 
-def main(runner: Runner, description: str) -> int:
+
+def main(runner: Runner) -> int:
     """Run the experiment with the command line's flags; return the exit code."""
 
     def work() -> None:
-        sets, losses = names_of(runner.name), by_name(runner.problem.losses)
-        parser = Parser(
-            description=description,
-            epilog=f"Data sets: auto, {', '.join(sets)}. Losses: {', '.join(losses)}.",
-            add_option_string_dash_variants=simple_parsing.DashVariant.DASH,
-            allow_abbrev=False,
-        )
-        parser.add_arguments(runner.flags, dest="flags")
-        run(runner, parser.parse_args().flags)
+        command = runner.command
+        parser = Parser(prog=" ".join(called_as()), **command.texts())
+        parser.add_arguments(command.flags, dest="flags")
+        command.run(parser.parse_args().flags)
 
     return exit_code_of(work)
+
+
+def called_as() -> list[str]:
+    """The words that started this program: a script's, or those of `nkd` without its command."""
+    name = Path(sys.argv[0]).name
+    if name == "__main__.py":
+        return ["python", "-m", "nkd"]
+    return ["python", name] if name.endswith(".py") else ["nkd"]
 
 
 def exit_code_of(work: Callable[[], None]) -> int:
@@ -308,7 +362,7 @@ def run(runner: Runner, flags: Flags) -> None:
     compare(
         problem,
         teacher,
-        runner.student,
+        flags.hidden,
         of_student,
         **student,
         seeds=seeds,
@@ -323,15 +377,17 @@ def run(runner: Runner, flags: Flags) -> None:
         about={
             "experiment": runner.name,
             "flags": dataclasses.asdict(flags),
-            "command": command(flags, problem, backend),
+            "command": command_of(runner, flags, problem, backend),
         },
     )
 
 
-def command(flags: Flags, problem: Problem, backend: Backend) -> str:
+def command_of(runner: Runner, flags: Flags, problem: Problem, backend: Backend) -> str:
     """The command that repeats a run: every flag but the folder, with "auto" as it was resolved."""
     values = dataclasses.asdict(flags) | {"dataset": problem.data.name, "backend": backend.name}
-    words = ["python", Path(sys.argv[0]).name]
+    words = called_as()
+    if words[-1] == "nkd":
+        words.append(runner.name)
     for name, value in values.items():
         if name != "out" and value is not False and value not in (None, "", []):
             words.append(f"--{name.replace('_', '-')}")

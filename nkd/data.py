@@ -28,8 +28,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from nkd.arrays import check_finite, labels, numbers
 from nkd.backend import NUMPY, Backend
-from nkd.errors import UserError
+from nkd.errors import UserError, first_line
 from nkd.random_streams import Purpose, random_stream
 
 # The four canonical files, as registered in tensorflow_datasets.
@@ -62,11 +63,15 @@ PROBE_SECONDS = 5.0
 class Dataset:
     """Training and test rows of one problem, as they are stored.
 
+    Lists and other things that NumPy makes an array of are converted; arrays of numbers stay as
+    they are.
+
     Attributes:
         name: Its name in `SOURCES`, or any other.
         title: Its name for people.
         x_train: (N, I); uint8 pixels, or float32 standardised features.
-        y_train: (N,) int64 labels, or (N, O) float32 targets in units of `unit`.
+        y_train: (N,) int64 labels, or (N, O) float32 targets in units of `unit`. Labels of another
+            type, or targets (N,), are converted by `Classification` and `Regression`.
         x_test: (M, I), like `x_train`.
         y_test: (M,) or (M, O), like `y_train`.
         input_scale: The factor that turns a stored input into the network's input.
@@ -82,6 +87,10 @@ class Dataset:
         noise_floor: The RMSE on fresh rows that no model can beat, if it is known.
         stand_in: Whether these are embedded data in place of real ones.
         notice: One line to show the user if a stand-in was used without being asked for; else "".
+        classes: The number of classes, if some of them may have no row; None: each has one.
+
+    Raises:
+        UserError: An array has no rows, something that is not a finite number, or the wrong shape.
     """
 
     name: str
@@ -101,23 +110,42 @@ class Dataset:
     noise_floor: float | None = None
     stand_in: bool = False
     notice: str = ""
+    classes: int | None = None
 
     def __post_init__(self) -> None:
-        columns = self.x_train.shape[1:]
+        for part in ("x_train", "y_train", "x_test", "y_test"):
+            what = self.called(part)
+            values = np.ascontiguousarray(numbers(getattr(self, part), what))
+            if not values.size:
+                raise UserError(f"{what} is empty, of the shape {values.shape}; give some rows")
+            if part.startswith("x") and values.ndim != 2:
+                raise UserError(
+                    f"{what} has the shape {values.shape}; give a table (N, I), a row of I numbers "
+                    "for each example"
+                )
+            check_finite(values, what)
+            object.__setattr__(self, part, values)
         if (
-            len(columns) != 1
-            or self.x_test.shape[1:] != columns
+            self.x_test.shape[1:] != self.x_train.shape[1:]
+            or self.y_test.shape[1:] != self.y_train.shape[1:]
+            or self.y_train.ndim > 2
             or len(self.x_train) != len(self.y_train)
             or len(self.x_test) != len(self.y_test)
         ):
             shapes = (each.shape for each in (self.x_train, self.y_train, self.x_test, self.y_test))
             raise UserError(
-                f"data set {self.name!r}: rows of {', '.join(map(str, shapes))} do not fit together"
+                f"data set {self.name!r}: x_train, y_train, x_test and y_test of the shapes "
+                f"{', '.join(map(str, shapes))} do not fit together"
             )
-        if self.image_shape is not None and math.prod(self.image_shape) != columns[0]:
+        if self.image_shape is not None and math.prod(self.image_shape) != self.x_train.shape[1]:
             raise UserError(
-                f"data set {self.name!r}: images of {self.image_shape} have not {columns[0]} pixels"
+                f"data set {self.name!r}: images of {self.image_shape} have not "
+                f"{self.x_train.shape[1]} pixels"
             )
+
+    def called(self, part: str) -> str:
+        """The name for people of one of its arrays, such as "x_train of data set 'mine'"."""
+        return f"{part} of data set {self.name!r}"
 
     def bounded(self, x: np.ndarray) -> np.ndarray:
         """Rows x of this data set, with their features within `feature_bound`."""
@@ -227,38 +255,55 @@ def from_table(
 
     Args:
         features: (N, I) numbers.
-        targets: (N,) integers are labels 0 … C−1; real numbers (N,) or (N, O) are the targets of
-            a regression.
+        targets: (N,) integers or booleans are labels 0 … C−1; real numbers (N,) or (N, O) are the
+            targets of a regression.
         unit, noise_floor, stand_in: See `Dataset`.
 
     Raises:
         UserError: The two do not fit together, or a number is not finite.
     """
-    targets = np.asarray(targets)
-    try:
-        features = np.asarray(features, np.float64)
-        labels = targets.dtype.kind in "iub"
-        y = targets.astype(np.int64 if labels else np.float32)
-    except (TypeError, ValueError) as error:
+    of_features, of_targets = (f"{each}=… of data set {name!r}" for each in ("features", "targets"))
+    x, y = numbers(features, of_features), numbers(targets, of_targets)
+    fit = x.ndim == 2 and y.ndim in (1, 2) and len(x) == len(y)
+    if not fit or not (x.size and y.size) or len(y) < 3:  # of three rows, one is a test row
         raise UserError(
-            f"data set {name!r}: {_one_line(error)}; give numbers, and labels as integers from 0 on"
-        ) from None
-    if features.ndim != 2 or y.ndim not in (1, 2) or len(features) != len(y) or len(y) < 2:
-        raise UserError(
-            f"data set {name!r}: features {features.shape} and targets {targets.shape} do not fit; "
-            "give (N, I) numbers and N targets"
+            f"data set {name!r}: features {x.shape} and targets {y.shape} do not fit; "
+            "give (N, I) numbers and N targets, of three rows or more"
         )
-    if labels and (y.ndim > 1 or y.min() < 0):
-        raise UserError(f"data set {name!r}: labels must be one integer per row, from 0 on")
-    if not (np.isfinite(features.astype(np.float32)).all() and np.isfinite(y).all()):
-        raise UserError(f"data set {name!r}: a number is not finite; leave such rows out")
-    y = y if labels or y.ndim > 1 else y[:, np.newaxis]
-    training, test = _random_split(len(features), TEST_FRACTION)
+    check_finite(x, of_features)
+    check_finite(y, of_targets)
+    is_real = y.dtype.kind == "f"
+    y = y.astype(np.float32).reshape(len(y), -1) if is_real else labels(y, of_targets)
+    training, test = _random_split(len(x), TEST_FRACTION)
     unscaled = Dataset(
-        name, title, features[training], y[training], features[test], y[test],
+        name, title, x[training], y[training], x[test], y[test],
         unit=unit, noise_floor=noise_floor, stand_in=stand_in,
     )  # fmt: skip
-    return _with_standardised(unscaled, features[training], features[test])
+    return _with_standardised(unscaled, x[training], x[test])
+
+
+def number_of_classes(dataset: Dataset) -> int:
+    """C, if the labels are 0 … C−1, those of training and test rows taken together.
+
+    Raises:
+        UserError: No row has one of these labels, and `classes` does not say how many there are.
+    """
+    different = np.unique(np.concatenate([dataset.y_train, dataset.y_test]))
+    largest, classes = int(different[-1]), dataset.classes
+    if classes is not None:
+        if largest >= classes:
+            raise UserError(
+                f"data set {dataset.name!r} has label {largest}, but classes={classes}: labels are "
+                "counted from 0"
+            )
+        return classes
+    if largest >= len(different):
+        missing = (different != np.arange(len(different))).argmax()
+        raise UserError(
+            f"data set {dataset.name!r}: no row has label {missing}, but one has {largest}; number "
+            "the classes 0 … C−1 without gaps, as numpy.unique(y, return_inverse=True)[1] does"
+        )
+    return largest + 1
 
 
 def nested_order(y: np.ndarray) -> np.ndarray:
@@ -268,10 +313,10 @@ def nested_order(y: np.ndarray) -> np.ndarray:
     j/n, so the first C rows are one of each class. Smaller samples are parts of larger ones.
 
     Args:
-        y: Labels (N,), or targets (N, O), which are drawn without regard to their values.
+        y: Labels (N,), or real targets, which are drawn without regard to their values.
     """
     order = random_stream(SPLIT_SEED, Purpose.FEWER_ROWS).permutation(len(y))
-    if y.ndim > 1:
+    if not _are_labels(y):
         return order
     place = np.empty(len(y))
     for label in np.unique(y):
@@ -289,7 +334,7 @@ def check_count(y: np.ndarray, count: int, what: str) -> int:
     Raises:
         UserError: There are not as many, or fewer than classes; or it is no count.
     """
-    fewest, each = (len(np.unique(y)), ", one of each class,") if y.ndim == 1 else (1, "")
+    fewest, each = (len(np.unique(y)), ", one of each class,") if _are_labels(y) else (1, "")
     if not float(count).is_integer() or not fewest <= count <= len(y):
         raise UserError(
             f"{what}: give a whole number from {fewest}{each} to {len(y):,}, all there are"
@@ -324,6 +369,8 @@ def validation_split(dataset: Dataset, fraction: float = 1 / 6, seed: int = SPLI
     """
     training, validation = _random_split(len(dataset.x_train), fraction, seed)
     x, y = dataset.x_train, dataset.y_train
+    # A class may have no training row; the test rows that show it are gone after this.
+    classes = number_of_classes(dataset) if _are_labels(y) else dataset.classes
     split = replace(
         dataset,
         title=f"{dataset.title}, validation split of the training rows",
@@ -331,6 +378,7 @@ def validation_split(dataset: Dataset, fraction: float = 1 / 6, seed: int = SPLI
         y_train=y[training],
         x_test=x[validation],
         y_test=y[validation],
+        classes=classes,
     )
     if dataset.feature_mean is None or dataset.feature_deviation is None:
         return split
@@ -373,7 +421,7 @@ def read_idx(path: Path) -> np.ndarray:
         content = gzip.decompress(_read_bytes(path))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(
-            f"{path} is truncated or not a gzip file ({_one_line(error)}): get a fresh copy"
+            f"{path} is truncated or not a gzip file ({first_line(error)}): get a fresh copy"
         ) from error
     dimensions = content[3] if content[:3] == b"\x00\x00\x08" and len(content) > 3 else 0
     start = 4 + 4 * dimensions
@@ -505,7 +553,7 @@ def _read_california_table(path: Path) -> np.ndarray:
             table = np.loadtxt(content.decode().splitlines(), delimiter=",", ndmin=2)
     except (ValueError, UserWarning) as error:
         raise UserError(
-            f"{path} is not a table of numbers ({_one_line(error)}): get a fresh copy"
+            f"{path} is not a table of numbers ({first_line(error)}): get a fresh copy"
         ) from error
     not_finite = np.argwhere(~np.isfinite(table))
     if len(not_finite):
@@ -615,6 +663,10 @@ def _with_standardised(dataset: Dataset, train: np.ndarray, test: np.ndarray) ->
     )
 
 
+def _are_labels(y: np.ndarray) -> bool:
+    return y.ndim == 1 and y.dtype.kind in "iub"
+
+
 def _random_split(
     rows: int, fraction: float, seed: int = SPLIT_SEED
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -651,7 +703,7 @@ def _loader_failures(title: str, files: Collection[str]) -> Iterator[None]:
         yield
     except Exception as error:
         raise UserError(
-            f"{title} could not be fetched ({_one_line(error)}): {_name_a_folder(files)}"
+            f"{title} could not be fetched ({first_line(error)}): {_name_a_folder(files)}"
         ) from error
 
 
@@ -665,11 +717,6 @@ def _read_bytes(path: Path) -> bytes:
 def _digest(table: np.ndarray) -> str:
     """SHA-256 of the numbers as little-endian float64 in C order."""
     return hashlib.sha256(table.astype("<f8").tobytes()).hexdigest()
-
-
-def _one_line(error: BaseException) -> str:
-    """The first line of an error's message: those of libraries may go on with their own advice."""
-    return str(error).partition("\n")[0].rstrip(": ") or type(error).__name__
 
 
 SOURCES = {

@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from nkd import metrics
+from nkd.arrays import check_finite, labels, numbers
 from nkd.backend import Array, Backend
-from nkd.data import Dataset
+from nkd.data import Dataset, number_of_classes
 from nkd.errors import UserError
 from nkd.losses import DistillationLoss, Loss, RegressionDistillationLoss, one_hot, softmax
 from nkd.random_streams import LARGEST_SEED
@@ -55,8 +56,10 @@ class Run:
     labelled: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed <= LARGEST_SEED:
-            raise UserError(f"seed {self.seed} of a run must lie in 0 … {LARGEST_SEED:,}")
+        if not isinstance(self.seed, int | np.integer) or not 0 <= self.seed <= LARGEST_SEED:
+            raise UserError(
+                f"seed {self.seed} of a run must be a whole number in 0 … {LARGEST_SEED:,}"
+            )
         if not 0 <= self.alpha <= 1:
             raise UserError(f"alpha {self.alpha:g} of a run must lie in 0 … 1")
         if not 0 < self.temperature <= LARGEST_TEMPERATURE:
@@ -73,6 +76,18 @@ class Run:
             raise UserError(
                 f"a run with alpha {self.alpha:g} needs the teacher's outputs: targets=…"
             )
+        if self.targets is not None and not callable(self.targets):
+            targets = numbers(self.targets, "targets=… of a run")
+            check_finite(targets, "targets=… of a run")
+            object.__setattr__(self, "targets", targets)
+        if self.labelled is not None:
+            labelled = numbers(self.labelled, "labelled=… of a run")
+            if labelled.dtype.kind != "b":
+                raise UserError(
+                    f"labelled=… of a run holds {labelled.dtype}; give (N,) booleans, whether the "
+                    "run knows the label of each training row"
+                )
+            object.__setattr__(self, "labelled", labelled)
 
     @property
     def arm(self) -> tuple:
@@ -102,9 +117,12 @@ class TeacherOutputs:
     To give probabilities p, pass their logarithms as logits: log(max(p, 1e-6)).
 
     Args:
-        train: its outputs on the training rows, logits (N, C) or values (N, O); those of K
-            teachers are (K, N, ·).
+        train: its outputs on the training rows, logits (N, C) or values (N, O), or (N,) for one
+            output; those of K teachers are (K, N, ·).
         test: its outputs on the test rows, likewise.
+
+    Raises:
+        UserError: they are no numbers, or not all finite.
     """
 
     train: np.ndarray
@@ -112,7 +130,10 @@ class TeacherOutputs:
 
     def __post_init__(self) -> None:
         for name in ("train", "test"):
-            values = np.asarray(getattr(self, name))
+            what = f"{name}=… of TeacherOutputs"
+            values = np.ascontiguousarray(numbers(getattr(self, name), what))
+            check_finite(values, what)
+            values = values if values.ndim > 1 else values[:, None]
             object.__setattr__(self, name, values if values.ndim > 2 else values[None])
 
 
@@ -139,20 +160,30 @@ class Problem(Protocol):
 
 
 class Classification:
-    """Labels 0 … C−1, logits, cross-entropy; measured by errors, accuracy and NLL."""
+    """Labels 0 … C−1, logits, cross-entropy; measured by errors, accuracy and NLL.
+
+    Args:
+        data: labels (N,) may have any type of numbers that are whole, or be booleans. Each class
+            has a row for training or test, unless `Dataset.classes` says how many there are.
+
+    Raises:
+        UserError: labels are not whole numbers from 0 on, (N,), have gaps, or are all the same.
+    """
 
     task: ClassVar[str] = "classification"
     losses: ClassVar[list[type[Loss]]] = [DistillationLoss]
 
     def __init__(self, data: Dataset) -> None:
-        for y in (data.y_train, data.y_test):
-            if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0:
-                raise UserError(
-                    f"labels must be integers from 0 on, (N,), not {y.dtype} {y.shape}; real "
-                    "numbers are for Regression"
-                )
-        self.data = data
-        self.outputs = int(max(data.y_train.max(), data.y_test.max())) + 1
+        y_train = labels(data.y_train, data.called("y_train"))
+        y_test = labels(data.y_test, data.called("y_test"))
+        if y_train is not data.y_train or y_test is not data.y_test:
+            data = dataclasses.replace(data, y_train=y_train, y_test=y_test)
+        if (y_train == y_train[0]).all():
+            raise UserError(
+                f"the training rows of data set {data.name!r} have only one class, label "
+                f"{y_train[0]}; give rows of two classes or more"
+            )
+        self.data, self.outputs = data, number_of_classes(data)
 
     def hard_targets(self, dtype: Any) -> np.ndarray:
         """The labels as rows of probabilities (N, C)."""
@@ -174,17 +205,27 @@ class Classification:
 
 
 class Regression:
-    """Targets (N, O) of real numbers, squared error; measured by RMSE, MAE and R²."""
+    """Targets (N, O) of real numbers, squared error; measured by RMSE, MAE and R².
+
+    Args:
+        data: targets (N,) become (N, 1); but integers (N,) are labels.
+
+    Raises:
+        UserError: the data have labels.
+    """
 
     task: ClassVar[str] = "regression"
     losses: ClassVar[list[type[Loss]]] = [RegressionDistillationLoss, WeightedRegressionLoss]
 
     def __init__(self, data: Dataset) -> None:
-        if data.y_train.ndim != 2:
-            raise UserError(
-                f"regression targets must be (N, O), not {data.y_train.shape}; labels are for "
-                "Classification"
-            )
+        if data.y_train.ndim == 1:
+            if data.y_train.dtype.kind != "f":
+                raise UserError(
+                    f"{data.called('y_train')} holds {data.y_train.dtype} (N,): those are labels, "
+                    "for Classification; give numbers to predict as y.astype(float)"
+                )
+            y_train, y_test = data.y_train[:, None], data.y_test[:, None]
+            data = dataclasses.replace(data, y_train=y_train, y_test=y_test)
         self.data = data
         self.outputs = data.y_train.shape[-1]
 
@@ -223,6 +264,21 @@ def arms_of(runs: Sequence[Run]) -> tuple[list[int], list[int], int]:
     return first, arm_of_run, sharing if seeds == different * sharing else 1
 
 
+def teachers_of(targets: Any) -> list[Any]:
+    """The teachers in `targets` of `pairs`, each as in `Run.targets`.
+
+    Arrays are converted here, once, since runs with the same array are runs with the same teacher.
+    """
+    if callable(targets):
+        return [targets]
+    if isinstance(targets, list | tuple):
+        several = [callable(each) or getattr(each, "ndim", 0) > 1 for each in targets]
+        if several and all(several):
+            return list(targets)
+    values = numbers(targets, "targets=… of pairs")
+    return [values] if values.ndim < 3 else list(values)
+
+
 def pairs(
     seeds: Iterable[int],
     alpha: float,
@@ -240,8 +296,7 @@ def pairs(
             in `Run.targets`, such as (K, N, ·), of which the Student of seed number i learns from
             i mod K. One teacher's outputs on all views are a list of one, (1, V, N, ·).
     """
-    seeds = list(seeds)
-    teachers = [targets] if callable(targets) or np.ndim(targets) == 2 else list(targets)
+    seeds, teachers = list(seeds), teachers_of(targets)
     own: dict[str, Any] = {"loss": loss, "parameters": parameters or {}}
     students = [
         Run(seed, alpha, temperature, teachers[number % len(teachers)], **own)

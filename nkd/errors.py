@@ -8,3 +8,8 @@ class UserError(ValueError):
     Its message is one line that says what is wrong, where, and what to do. The command line
     prints that line and exits with code 2, without a traceback.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message: those of libraries may go on with their own advice."""
+    return str(error).partition("\n")[0].rstrip(": ") or type(error).__name__

@@ -430,8 +430,6 @@ def number_of(
                 f"{name}=… of TeacherOutputs has the shape {said.shape}; {K} teacher(s) on the "
                 f"{len(inputs):,} rows of {data.title} have {expected}"
             )
-        if not np.isfinite(said).all():
-            raise UserError(f"{name}=… of TeacherOutputs has a number that is not finite")
     return K
 
 
@@ -462,6 +460,7 @@ def networks_of(
         problem, _ = part_of(problem, labels)
     sizes = (problem.data.x_train.shape[1], *hidden, problem.outputs)
     runs = [Run(seed) for seed in seeds]
+    check_fit(problem, sizes, runs, settings)
     checked_memory(problem, sizes, runs, settings, memory, backend)
     return Training(problem, sizes, runs, settings, backend=backend)
 

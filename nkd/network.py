@@ -24,6 +24,20 @@ def most_rows(batch_size: int, *tables: int) -> int:
     return min(max(batch_size, PREDICTED_ROWS), max(tables))
 
 
+def check_sizes(sizes: Sequence[Any]) -> None:
+    """Refuse sizes of layers that are not whole numbers from 1 on.
+
+    Raises:
+        UserError: one of them is not.
+    """
+    for units in sizes:
+        if not isinstance(units, int | np.integer) or units < 1:
+            raise UserError(
+                f"{units!r} units in a layer, of sizes {tuple(sizes)}: give a whole number from 1 "
+                "on for each"
+            )
+
+
 def check_rates(dropout: Sequence[float], sizes: Sequence[int]) -> None:
     """Refuse rates of dropout that are not one for the inputs and one for each hidden layer.
 
@@ -71,6 +85,7 @@ class MLP:
         dtype: Any = np.float32,
         backend: Backend = NUMPY,
     ) -> None:
+        check_sizes(sizes)
         self.sizes, self.backend, self.dtype = tuple(sizes), backend, np.dtype(dtype)
         self.replicas, self.batch = replicas, 0
 

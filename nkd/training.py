@@ -16,7 +16,7 @@ from nkd.distillation import Problem, Run, arms_of
 from nkd.errors import UserError
 from nkd.layers import Dense
 from nkd.losses import DistillationLoss, Loss, kinds_of, loss_of
-from nkd.network import MLP, check_rates, most_rows
+from nkd.network import MLP, check_rates, check_sizes, most_rows
 from nkd.optimizers import OPTIMIZERS
 from nkd.tables import MovedImages, Table, batch_orders, checked_order, moved
 
@@ -258,8 +258,9 @@ def check_fit(
     Raises:
         UserError: there is no run, or sizes, losses or settings do not suit the problem.
     """
+    check_sizes(sizes)
     ends = problem.data.x_train.shape[1], problem.outputs
-    if not runs or (sizes[0], sizes[-1]) != ends or min(sizes) < 1:
+    if not runs or (sizes[0], sizes[-1]) != ends:
         raise UserError(
             f"{len(runs)} runs of sizes {tuple(sizes)}: give at least one run, and sizes "
             f"from {ends[0]} inputs to {ends[1]} outputs, as the data have"
@@ -314,6 +315,8 @@ def answers(
         views = backend.asarray(np.arange(start, min(start + ASKED_ROWS, number))[None])
         x = np.array(backend.to_numpy(inputs.gather(views))[0])
         answer = np.asarray(ask(x))
+        if outputs == 1 and answer.ndim == 1:
+            answer = answer[:, None]
         is_one = answer.dtype.kind in "fiu" and answer.shape == (len(x), outputs)
         if not is_one or not np.isfinite(answer).all():
             raise UserError(
@@ -440,8 +443,10 @@ class Training:
             if run.targets not in self.answered:
                 self.answered[run.targets] = answers(run.targets, self.train_inputs, outputs)
             return self.answered[run.targets].astype(self.dtype, copy=False)
-        teacher = np.asarray(run.targets, self.dtype)
+        teacher = np.ascontiguousarray(run.targets, self.dtype)
         rows, views = (len(self.train_inputs), outputs), self.train_inputs.views
+        if outputs == 1 and teacher.shape == rows[:1]:
+            teacher = teacher[:, None]
         if teacher.shape != rows and (views == 1 or teacher.shape != (views, *rows)):
             raise UserError(
                 f"targets of a run have the shape {teacher.shape}; the teacher's outputs on "

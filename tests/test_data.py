@@ -311,7 +311,7 @@ def test_embedded_sets_are_the_same_each_time(name, request):
 def test_validation_rows_are_training_rows(name, request):
     dataset = request.getfixturevalue(name)
     rows = len(dataset.x_train)
-    numbered = replace(dataset, y_train=np.arange(rows))
+    numbered = replace(dataset, y_train=np.arange(rows), y_test=np.arange(len(dataset.y_test)))
     split = data.validation_split(numbered)
     assert len(split.y_test) == round(rows / 6)
     visited = np.concatenate([split.y_train, split.y_test])
@@ -440,8 +440,10 @@ def test_a_table_becomes_a_data_set_with_standardised_features_and_every_row_onc
     [
         (np.ones((5, 2)), np.arange(4), "do not fit"),
         (np.ones(5), np.arange(5), "do not fit"),
+        (np.ones((2, 2)), np.arange(2), "three rows or more"),
+        (np.ones((5, 2)), np.ones((5, 0)), "do not fit"),
         (np.ones((5, 2)), np.arange(-1, 4), "from 0 on"),
-        (np.full((5, 2), np.nan), np.arange(5), "not finite"),
+        (np.full((5, 2), np.nan), np.arange(5), "nan in row 0, column 0"),
     ],
 )
 def test_a_table_that_makes_no_sense_is_refused_in_one_line(features, targets, said):

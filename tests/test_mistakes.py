@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import classification_data, regression_data
+from conftest import classification_data
 
 from nkd import (
     MLP,
     Classification,
-    Dataset,
     Regression,
     Run,
     Settings,
@@ -26,11 +25,6 @@ ONE_RUN = (Run(0),)
 
 def train(sizes=(6, 5, 4), runs=ONE_RUN, backend=None, **options):
     Training(PROBLEM, sizes, runs, SETTINGS, backend=backend, **options).run()
-
-
-def one_dimensional_targets(backend):
-    data = regression_data()
-    Regression(Dataset("", "", data.x_train, data.y_train[:, 0], data.x_test, data.y_test[:, 0]))
 
 
 MISTAKES = {
@@ -61,7 +55,11 @@ MISTAKES = {
     ),
     "an order too short": lambda backend: train(backend=backend, orders=[np.arange(3)] * 2),
     "one order for two epochs": lambda backend: train(backend=backend, orders=[np.arange(ROWS)]),
-    "targets without an axis of outputs": one_dimensional_targets,
+    "labels for a regression": lambda backend: Regression(DATA),
+    "a seed that is no whole number": lambda backend: Run(0.5),
+    "row numbers in place of booleans": lambda backend: Run(
+        0, 0.5, targets=np.zeros((ROWS, 4)), labelled=np.arange(ROWS)
+    ),
     "a transposed W": lambda backend: MLP((3, 2), backend=backend).set_tensors(
         0, {"dense1.W": np.zeros((2, 3))}
     ),

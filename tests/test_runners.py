@@ -1,13 +1,16 @@
 """Both runners as a user calls them: a process, its output, its exit code, its files."""
 
 import csv
+import importlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from html import escape
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import pytest
 from safetensors import safe_open
 
 from nkd import Regression, command_line, recipes
+from nkd.__main__ import COMMANDS
 from nkd.data import load_classification, load_regression
 from nkd.report.files import FILES
 
@@ -143,6 +147,73 @@ def test_the_command_in_the_report_gives_the_same_numbers(classification, tmp_pa
         assert first[name]["test"] == again[name]["test"]
 
 
+def nkd(*words, cwd=ROOT):
+    """`python -m nkd` with these words, from any folder."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", "-m", "nkd", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def test_a_command_of_nkd_does_what_the_script_does_and_its_line_repeats_it(tmp_path):
+    flags = ["--dataset", "friedman", "--epochs", 1, "--seeds", 1, "--batch-size", 1024]
+    flags += ["--hidden", 7, 5, "--backend", "numpy"]
+    first = nkd("regression", *flags, "--out", tmp_path / "first", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert run(REGRESSION, *flags, "--out", tmp_path / "script").returncode == 0
+    settled = json.loads((tmp_path / "first" / "configuration.json").read_text())
+    assert settled["hidden_units"]["student"] == [7, 5]
+    python, dash, package, *words = shlex.split(settled["command"])
+    assert (python, dash, package, words[0]) == ("python", "-m", "nkd", "regression")
+    assert nkd(*words, "--out", tmp_path / "again", cwd=tmp_path).returncode == 0
+    by_script = json.loads((tmp_path / "script" / "configuration.json").read_text())["command"]
+    assert shlex.split(by_script) == ["python", REGRESSION, *words[1:]]
+    one, *others = (
+        json.loads((tmp_path / folder / "results.json").read_text())
+        for folder in ("first", "script", "again")
+    )
+    assert one["student"]["parameters"] == 8 * 7 + 7 + 7 * 5 + 5 + 5 + 1
+    for other in others:
+        assert one["student"]["test"] == other["student"]["test"]
+
+
+@pytest.mark.parametrize(
+    ("started", "words"),
+    [
+        ("/there/run_regression.py", ["python", "run_regression.py"]),
+        ("/there/nkd/__main__.py", ["python", "-m", "nkd"]),
+        ("/there/bin/nkd", ["nkd"]),
+        ("/there/Scripts/nkd.exe", ["nkd"]),
+    ],
+)
+def test_a_command_is_repeated_as_it_was_called(monkeypatch, started, words):
+    monkeypatch.setattr(sys, "argv", [started])
+    assert command_line.called_as() == words
+
+
+def test_the_package_installs_its_commands_as_nkd():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["nkd"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_each_help_says_what_a_command_does_and_ends_with_an_example_that_works():
+    overview = nkd("--help").stdout.splitlines()
+    assert overview[-1].startswith("Example: python -m nkd classification ")
+    for name, each in COMMANDS.items():
+        first_line = each.description.splitlines()[0]
+        assert [line.split(maxsplit=1) for line in overview].count([name, first_line]) == 1
+        text = nkd(name, "--help").stdout
+        assert first_line in text
+        assert text.splitlines()[-1] == f"Example: python -m nkd {name} {each.example}"
+        parser = command_line.Parser()
+        parser.add_arguments(each.flags, dest="flags")
+        parser.parse_args(shlex.split(each.example)).flags.check()
+    for script in (CLASSIFICATION, REGRESSION):
+        text = run(script, "--help").stdout
+        assert text.splitlines()[-1].startswith(f"Example: python {script} --")
+        assert re.search(r"--hidden N .*\(default:\s+\[\d+, \d+\]\)", text, re.DOTALL)
+
+
 def test_one_pair_proves_nothing(tmp_path):
     process = run(
         REGRESSION, "--dataset", "friedman", "--epochs", 1, "--seeds", 1, "--batch-size", 1024,
@@ -167,6 +238,10 @@ BAD_FLAGS = {
     "no batch": (REGRESSION, ["--batch-size", "0"], "--batch-size 0"),
     "unknown recipe": (REGRESSION, ["--recipe", "best"], "--recipe best"),
     "unknown schedule": (REGRESSION, ["--schedule", "linear"], "--schedule linear"),
+    "no hidden unit": (CLASSIFICATION, ["--hidden", "64", "0"], "--hidden 64 0"),
+    "negative hidden units": (REGRESSION, ["--hidden", "-3"], "--hidden -3"),
+    "half a hidden unit": (REGRESSION, ["--hidden", "1.5"], "--hidden"),
+    "no number of hidden units": (REGRESSION, ["--hidden"], "--hidden"),
     "no pair": (REGRESSION, ["--seeds", "0"], "--seeds 0"),
     "negative seed": (REGRESSION, ["--first-seed", "-1"], "--first-seed -1"),
     "learning rate 0": (REGRESSION, ["--learning-rate", "0"], "--learning-rate 0"),
@@ -221,8 +296,8 @@ def test_memory_that_does_not_suffice_is_told_in_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(command_line, "load", load)
     monkeypatch.setattr(sys, "argv", ["run.py"])
-    runner = command_line.Runner(Regression, command_line.Flags, recipes.REGRESSION, (), (), 1)
-    assert command_line.main(runner, "") == 2
+    runner = command_line.Runner(Regression, command_line.Flags, recipes.REGRESSION, (), 1)
+    assert command_line.main(runner) == 2
     complaint = capsys.readouterr().err
     assert complaint.startswith("error: out of memory (Unable to allocate 3 TiB); train fewer")
     assert complaint.count("\n") == 1
@@ -266,7 +341,7 @@ def test_an_interrupt_ends_soon_says_what_was_kept_and_breaks_no_file(tmp_path):
 
 def test_importing_the_package_is_light():
     heavy = ("scipy", "sklearn", "matplotlib", "rich", "cupy", "tensorflow", "tensorflow_datasets")
-    code = f"import sys, nkd; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, nkd.__main__; print([name for name in {heavy} if name in sys.modules])"
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert process.stdout.strip() == "[]"
 

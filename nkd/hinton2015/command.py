@@ -1,4 +1,4 @@
-"""`python -m nkd hinton2015`: flags, what is still to be done, the table."""
+"""`nkd hinton2015`: flags, what is still to be done, the table."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ from nkd.hinton2015.experiments import Experiments, Plan
 from nkd.hinton2015.scoreboard import markdown, records, screen_tables, sentences
 from nkd.training import Settings
 
-DESCRIPTION = "Hinton, Vinyals and Dean 2015, section 3: MNIST, paper and measured side by side."
+DESCRIPTION = "Section 3 of Hinton, Vinyals and Dean 2015: paper and measured."
 
 # How these were chosen: docs/hinton2015.md.
 REGULARISED: dict[str, Any] = {"dropout": (0.0, 0.3, 0.3), "largest_norm": 3.0, "jitter": 2}
@@ -53,7 +53,7 @@ QUICK = plan_of(10, 5, 8, 5, 10, {30: 12, 100: 6, 300: 3, 800: 1})
 class Flags:
     """Flags of the reproduction."""
 
-    quick: bool = False
+    quick: bool = field(default=False, action="store_true")
     """The whole table, with much shorter training."""
 
     seeds: int = 2
@@ -62,7 +62,7 @@ class Flags:
     first_seed: int = 0
     """The seeds count up from it."""
 
-    only: list[str] = dataclasses.field(default_factory=list)
+    only: list[str] = field(default_factory=list, metavar="NAME", nargs="*")  # noqa: RUF009
     """Only these experiments, instead of all: teacher, alone, distilled, without-3, …"""
 
     backend: Literal["auto", "numpy", "numba", "cupy"] = "auto"
