@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nkd.distillation import Classification, Regression, Run, TeacherOutputs, pairs
     from nkd.errors import UserError
     from nkd.experiment import compare
+    from nkd.export import to_c, to_onnx
     from nkd.model import Model, load
     from nkd.network import MLP
     from nkd.statistics import PairedDifference, mcnemar, paired_difference, paired_differences
@@ -42,6 +43,8 @@ __all__ = [
     "paired_difference",
     "paired_differences",
     "pairs",
+    "to_c",
+    "to_onnx",
     "validation_split",
 ]
 
@@ -69,6 +72,8 @@ MODULE_OF = {
     "paired_difference": "statistics",
     "paired_differences": "statistics",
     "pairs": "distillation",
+    "to_c": "export",
+    "to_onnx": "export",
     "validation_split": "data",
 }
 

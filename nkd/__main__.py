@@ -1,17 +1,23 @@
-"""`python -m nkd COMMAND`: experiments that are part of the package.
+"""`python -m nkd COMMAND`: what the package does besides the two experiments.
 
-`python -m nkd hinton2015` reproduces section 3 of Hinton, Vinyals and Dean 2015.
+`python -m nkd hinton2015` reproduces section 3 of Hinton, Vinyals and Dean 2015;
+`python -m nkd export` writes a trained network as ONNX or as a C header.
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import simple_parsing
 
+from nkd import export_command
 from nkd.command_line import Parser, exit_code_of
 from nkd.hinton2015 import command as hinton2015
 
-COMMANDS = {"hinton2015": (hinton2015.Flags, hinton2015.run, hinton2015.DESCRIPTION)}
+COMMANDS: dict[str, tuple[type, Callable[[Any], None], str]] = {
+    "hinton2015": (hinton2015.Flags, hinton2015.run, hinton2015.DESCRIPTION),
+    "export": (export_command.Flags, export_command.run, export_command.DESCRIPTION),
+}
 
 
 def main() -> int:
