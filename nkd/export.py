@@ -256,13 +256,7 @@ def what_comes_out(model: Model) -> str:
     return values + (f" in units of {model.unit}" if model.unit else "")
 
 
-C_HEADER = """\
-/*
-{about}
- */
-#ifndef {guard}
-#define {guard}
-
+C_CONTENT = """
 #ifdef NKD_INPUTS
 #error "two networks in one file: include each header in a file of its own"
 #endif
@@ -324,9 +318,7 @@ def to_c(
         for name, values in named.items():
             if values is not None:
                 constants.append(c_array(f"nkd_{name}{number}", values))
-    text = C_HEADER.format(
-        about=about(model, parts),
-        guard="{guard}",
+    content = C_CONTENT.format(
         include="\n#include <stdint.h>\n" if int8 else "",
         inputs=model.sizes[0],
         outputs=model.sizes[-1],
@@ -336,10 +328,10 @@ def to_c(
         body=c_body(parts),
     )
     if model.task == "classification":
-        text += C_CLASS
-    text += "\n#endif\n"
+        content += C_CLASS
     # The guard is of this network alone: another one's header must not be skipped in silence.
-    text = text.replace("{guard}", f"NKD_{zlib.crc32(text.encode()):08X}_H")
+    guard = f"NKD_{zlib.crc32(content.encode()):08X}_H"
+    text = f"/*\n{about(model, parts)}\n */\n#ifndef {guard}\n#define {guard}\n{content}\n#endif\n"
     if path is not None:
         files.write(path, text.encode())
     return text
@@ -374,12 +366,12 @@ def c_body(parts: Parts) -> str:
         if number > 1:
             lines.append(f"    const float value = {source}[i];")
         elif parts.shift is not None:
-            factor = "nkd_factor[i]" if len(parts.factor) > 1 else f"{parts.factor[0]}f"
+            factor = "nkd_factor[i]" if len(parts.factor) > 1 else f"{parts.factor[0]!s}f"
             lines.append(f"    float value = (x[i] - nkd_shift[i]) * {factor};")
         else:
-            lines.append(f"    float value = x[i] * {parts.factor[0]}f;")
+            lines.append(f"    float value = x[i] * {parts.factor[0]!s}f;")
         if number == 1 and parts.limit is not None:
-            limit = f"{parts.limit}f"
+            limit = f"{parts.limit!s}f"
             lines.append(
                 f"    value = value < -{limit} ? -{limit} : value > {limit} ? {limit} : value;"
             )
