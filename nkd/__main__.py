@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from nkd import export_command
 from nkd.command_line import Command, Parser, called_as, exit_code_of
 from nkd.hinton2015 import command as hinton2015
 from nkd.runners import CLASSIFICATION, REGRESSION
@@ -12,6 +13,12 @@ COMMANDS = {
     "regression": REGRESSION.command,
     "hinton2015": Command(
         hinton2015.Flags, hinton2015.run, hinton2015.DESCRIPTION, "--quick --seeds 1"
+    ),
+    "export": Command(
+        export_command.Flags,
+        export_command.run,
+        export_command.DESCRIPTION,
+        "runs/regression/student.safetensors student.h",
     ),
 }
 """The commands by name. To add one, add it here; `run` imports what takes long to import."""

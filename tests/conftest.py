@@ -1,9 +1,12 @@
 """Shared by the engine's tests: the backends, small data sets, and how results are compared."""
 
+import itertools
+
 import numpy as np
 import pytest
 from emulated_gpu import COMPILER, EmulatedBackend
 from hypothesis import settings
+from hypothesis import strategies as st
 
 import nkd
 from nkd.backend import NUMPY
@@ -48,6 +51,32 @@ def regression_data(rows=22, features=5, outputs=2, seed=0):
     x = generator.normal(size=(rows + 9, features))
     y = x @ generator.normal(size=(features, outputs)) + generator.normal(size=(rows + 9, outputs))
     return nkd.Dataset("made-up", "", x[:rows], y[:rows], x[rows:], y[rows:])
+
+
+@st.composite
+def models(draw, tasks=("classification", "regression")):
+    """Random small networks with every kind of input."""
+    sizes = draw(st.lists(st.integers(1, 9), min_size=2, max_size=5))
+    random = np.random.default_rng(draw(st.integers(0, 999)))
+    layers = [
+        (random.normal(0, i**-0.5, (i, o)), random.normal(0, 0.5, o))
+        for i, o in itertools.pairwise(sizes)
+    ]
+    how = {"task": draw(st.sampled_from(tasks)), "scale": draw(st.sampled_from([1.0, 1 / 255]))}
+    if draw(st.booleans()):
+        how["deviation"] = 10 ** random.uniform(-3, 3, sizes[0])
+        how["mean"] = how["deviation"] * random.normal(0, 30, sizes[0])
+        how["bound"] = draw(st.sampled_from([None, 1.5]))
+    if how["task"] == "classification":
+        how["classes"] = draw(st.sampled_from([(), [f"class {n}, “é”" for n in range(sizes[-1])]]))
+    return nkd.Model(layers, facts={"seed": "3", "dataset": "made-up"}, **how)
+
+
+def raw_rows(model, rows=20):
+    """Rows that such a model might see, in float32."""
+    x = np.random.default_rng(1).normal(0, 2, (rows, model.sizes[0]))
+    x = x if model.mean is None else x * model.deviation + model.mean
+    return x.astype(np.float32)
 
 
 def teacher_outputs(rows=22, outputs=4, seed=0, size=3.0):

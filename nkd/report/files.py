@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from nkd import files
 from nkd.errors import UserError
+from nkd.model import Model
 from nkd.training import Training
 
 FILES = (
@@ -58,15 +59,7 @@ class Folder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file under a temporary name, then rename it."""
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, self.path / name)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        files.write(self.path / name, content)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file; a number that is not finite is an error."""
@@ -95,34 +88,9 @@ class Folder:
         self.write("metrics.csv", text.getvalue().encode())
 
     def write_weights(self, name: str, training: Training, replica: int) -> None:
-        """Write one network as safetensors: "dense1.W" (inputs, outputs), "dense1.b" (outputs,), …
-
-        z = x W + b in every layer, ReLU between layers. The metadata say how a raw input
-        becomes x.
-        """
-        from safetensors.numpy import save
-
-        data, run = training.problem.data, training.runs[replica]
-        metadata = {
-            "network": name,
-            "sizes": json.dumps(training.network.sizes),
-            "seed": str(run.seed),
-            "alpha": str(run.alpha),
-            "temperature": str(run.temperature),
-            "dataset": data.name,
-            "layers": "z = x W + b, ReLU between layers; W is (inputs, outputs)",
-        }
-        if data.feature_mean is not None and data.feature_deviation is not None:
-            metadata["input"] = "x = (feature - mean) / deviation"
-            if data.feature_bound is not None:
-                metadata["input"] += ", cut off at -bound and bound"
-                metadata["bound"] = json.dumps(data.feature_bound)
-            metadata["mean"] = json.dumps(data.feature_mean.tolist())
-            metadata["deviation"] = json.dumps(data.feature_deviation.tolist())
-        else:
-            stored = "feature" if data.image_shape is None else "pixel"
-            metadata["input"] = f"x = {data.input_scale!r} * {stored}"
-        self.write(f"{name}.safetensors", save(training.network.tensors(replica), metadata))
+        """Write one network as safetensors: see `nkd.model.Model`, which `nkd.load` makes of it."""
+        model = Model.of(training, replica, network=name)
+        self.write(f"{name}.safetensors", model.to_bytes())
 
 
 def png(size: tuple[float, float], draw: Callable[[Any], Any]) -> bytes:
