@@ -211,19 +211,28 @@ class Distilled(BaseEstimator):
             self.comparison_ = Comparison.of(self._results)
         return self
 
-    def against_person(self, X: Any, y: Any, pairs: int = 5, title: str = "your data") -> Results:
-        """Train pairs of Student and Person on four fifths of the rows; compare them on the rest.
+    def against_person(
+        self,
+        X: Any,
+        y: Any,
+        pairs: int = 5,
+        test: tuple[Any, Any] | None = None,
+        title: str = "your data",
+    ) -> Results:
+        """Train pairs of Student and Person, and compare them on rows that they have not seen.
 
-        The teacher is fitted on the four fifths, too, unless it was given fitted. The Persons train
-        for as many steps as the Students.
+        These are `test`, or else a fifth of the given rows, on which then nothing is trained and
+        no teacher fitted. The Persons train for as many steps as the Students.
 
         Args:
             X, y: as for `fit`.
             pairs: how many, with seeds from the Student's on.
+            test: rows of your own to compare on, and their y.
             title: of the data.
         """
         self._check()
-        return self._compare(self._rows(X, y), self._seed(), pairs, title)
+        rows, seed = self._rows(X, y), self._seed()
+        return self._compare(rows, seed, pairs, title, test and self._rows(*test, new=False))
 
     def report(self, path: str | os.PathLike) -> None:
         """Write the page that the experiments write: the comparison, its verdict first.
@@ -255,7 +264,7 @@ class Distilled(BaseEstimator):
 
     # What differs between classes and numbers
 
-    def _targets(self, y: np.ndarray) -> np.ndarray:
+    def _targets(self, y: np.ndarray, new: bool) -> np.ndarray:
         """What the network learns for y: labels 0 … C−1 (N,), or numbers (N, O)."""
         raise NotImplementedError
 
@@ -307,17 +316,21 @@ class Distilled(BaseEstimator):
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
-    def _rows(self, X: Any, y: Any) -> Rows:
-        """The rows, checked."""
+    def _rows(self, X: Any, y: Any, new: bool = True) -> Rows:
+        """The rows, checked.
+
+        Args:
+            new: whether they say what X and y are like, or must be like those that did.
+        """
         of_numbers = self.kind is Regression
         options = {"dtype": np.float64, "multi_output": of_numbers, "y_numeric": of_numbers}
-        x, y = validate_data(self, X, y, **options)
+        x, y = validate_data(self, X, y, reset=new, **options)
         said, array = None, not (hasattr(self.teacher, "fit") or callable(self.teacher))
-        if self.teacher is not None and array:
+        if self.teacher is not None and array and new:
             said = np.asarray(self.teacher)
             if said.shape[:1] != (len(x),):
                 raise UserError(f"teacher: an array {said.shape} for {len(x):,} rows")
-        return Rows(X if hasattr(X, "iloc") else x, x, y, self._targets(y), said)
+        return Rows(X if hasattr(X, "iloc") else x, x, y, self._targets(y, new), said)
 
     def _seed(self) -> int:
         """The Student's seed: `random_state` if that is a number, else drawn by it."""
@@ -417,13 +430,17 @@ class Distilled(BaseEstimator):
             student = self.kind(dataclasses.replace(data, x_train=x, y_train=y))
         return Lesson(student, person, run, self._settings(recipe), teacher, said_of_test)
 
-    def _compare(self, rows: Rows, seed: int, pairs: int, title: str) -> Results:
-        """Train pairs on a part of the rows, and compare them on the rest."""
-        folds = self._form(rows.targets).folds(rows.targets, round(1 / HELD_OUT), seed)
-        if folds is None:
-            raise UserError(f"compare: {len(rows.x)} row(s) are too few to hold some out")
-        training, held_out = next(folds.split(rows.x, rows.targets))
-        lesson = self._lesson(rows.some(training), seed, rows.some(held_out), title)
+    def _compare(
+        self, rows: Rows, seed: int, pairs: int, title: str, test: Rows | None = None
+    ) -> Results:
+        """Train pairs, and compare them on the test rows, or on rows that are held out for that."""
+        if test is None:
+            folds = self._form(rows.targets).folds(rows.targets, round(1 / HELD_OUT), seed)
+            if folds is None:
+                raise UserError(f"compare: {len(rows.x)} row(s) are too few to hold some out")
+            training, held_out = next(folds.split(rows.x, rows.targets))
+            rows, test = rows.some(training), rows.some(held_out)
+        lesson = self._lesson(rows, seed, test, title)
         if lesson.said is None:
             raise UserError("compare: with alpha=0 there is no teacher to compare without")
         seeds = [(seed + number) % (LARGEST_SEED + 1) for number in range(pairs)]
@@ -497,12 +514,16 @@ class DistilledClassifier(ClassifierMixin, Distilled):
         z = self._outputs(X)
         return z if z.shape[1] > 2 else z[:, 1] - z[:, 0]
 
-    def _targets(self, y: np.ndarray) -> np.ndarray:
+    def _targets(self, y: np.ndarray, new: bool) -> np.ndarray:
         check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
+        if new:
+            self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise UserError(f"y has only one class, {self.classes_[0]!r}; two are needed")
-        return labels.reshape(-1)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise UserError(f"the class {unknown[0]!r} of the test rows is not in y")
+        return np.searchsorted(self.classes_, y)
 
     def _form(self, targets: np.ndarray) -> Logits:
         return Logits(self.classes_)
@@ -539,7 +560,7 @@ class DistilledRegressor(RegressorMixin, Distilled):
         tags.target_tags.multi_output = True
         return tags
 
-    def _targets(self, y: np.ndarray) -> np.ndarray:
+    def _targets(self, y: np.ndarray, new: bool) -> np.ndarray:
         self._flat = y.ndim == 1
         return y.reshape(len(y), -1).astype(np.float64)
 

@@ -210,7 +210,10 @@ def taught(
         return Taught(teacher, ask_function(X), ask_function)
 
     def refuse(rows: Any) -> NoReturn:
-        raise UserError("invented_rows: a teacher that is an array cannot be asked about more rows")
+        raise UserError(
+            "a teacher that is an array cannot be asked about more rows: give a function, or an "
+            "estimator"
+        )
 
     return Taught(teacher, of_array(teacher, len(X)), refuse)
 

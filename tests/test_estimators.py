@@ -307,3 +307,20 @@ def test_the_person_takes_as_many_steps_as_a_student_with_invented_rows():
     steps = [each.steps_per_epoch * each.settings.epochs for each in (student, person)]
     assert steps[1] == pytest.approx(steps[0], rel=0.1) and steps[1] > 2 * 5 * 14
     assert len(student.train_inputs) == 3 * len(person.train_inputs)
+
+
+def test_a_comparison_on_rows_of_ones_own():
+    x, y = WINE
+    names, half = NAMES[y], np.arange(len(y)) % 2 == 0
+    student = DistilledClassifier(DecisionTreeClassifier(max_depth=2), **QUICK)
+    tests = x[half], names[half]
+    results = student.against_person(x[~half], names[~half], pairs=2, test=tests, title="Wine")
+    teacher = DecisionTreeClassifier(max_depth=2).fit(x[~half], names[~half])
+    wrong = (teacher.predict(x[half]) != names[half]).sum()
+    assert results.final("teacher")["errors"].tolist() == [wrong]
+    assert "on Wine" in results.sentence() and len(results.problem.data.x_test) == half.sum()
+    for other, said in ((np.full(half.sum(), "lambrusco"), "lambrusco"), (y[half], "class")):
+        with pytest.raises(ValueError, match=said):
+            student.against_person(x[~half], names[~half], test=(x[half], other))
+    with pytest.raises(UserError, match="cannot be asked"):
+        DistilledClassifier(np.zeros((len(y), 3)), **QUICK).against_person(x, y, test=(x, y))
