@@ -62,7 +62,7 @@ TABLES = {
         "tuned": Recipe(LARGE_TABLE, SMALL_TABLE, alpha=0.7, temperature=4.0, feature_bound=5.0),
     },
     "regression": {
-        "tuned": Recipe(LARGE_TABLE, SMALL_TABLE, alpha=0.7, feature_bound=5.0),
+        "tuned": Recipe(LARGE_TABLE, SMALL_TABLE, alpha=0.5, feature_bound=5.0),
     },
 }
 """For any table, by task: see `nkd.estimators`."""

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from nkd.errors import UserError
 from nkd.losses import one_hot, softmax
 
-FLOOR = 1e-6
+FLOOR = 1e-3
 """What a probability is at least when its logarithm is taken, so that a teacher's 0 is not −∞."""
 
 Method = Callable[[str], np.ndarray]
