@@ -273,8 +273,8 @@ class Distilled(BaseEstimator):
         """The form of a teacher's answers."""
         raise NotImplementedError
 
-    def _units(self, targets: np.ndarray) -> dict[str, np.ndarray]:
-        """What a `Dataset` says about the unit of its targets."""
+    def _about(self, targets: np.ndarray) -> dict[str, Any]:
+        """What a `Dataset` says about its targets."""
         raise NotImplementedError
 
     # How a Student is made
@@ -388,11 +388,11 @@ class Distilled(BaseEstimator):
         """
         recipe, form = self._recipe(), self._form(rows.targets)
         measured, test = test is not None, test or rows.some(np.arange(1))
-        units: dict[str, Any] = self._units(rows.targets)
+        about = self._about(rows.targets)
 
         def stored(values: np.ndarray) -> np.ndarray:
             """Targets or outputs as the data set has them."""
-            mean, deviation = units.get("target_mean"), units.get("target_deviation")
+            mean, deviation = about.get("target_mean"), about.get("target_deviation")
             return values if mean is None else ((values - mean) / deviation).astype(np.float32)
 
         new, new_targets = rows.x[:0], rows.targets[:0]
@@ -402,8 +402,8 @@ class Distilled(BaseEstimator):
             folds = self.folds if self.cross_fit is None else self.cross_fit
             heard = taught(own, rows.table, rows.y, form, folds, seed)
             teacher, said, labelled = heard.teacher, heard.said, None
-            if self.invented_rows:
-                new = invented_rows(rows.x, self.invented_rows, seed)
+            new = invented_rows(rows.x, self.invented_rows, seed)
+            if len(new):
                 more = heard.ask(rows.further(new))
                 said, new_targets = np.concatenate([said, more]), form.as_targets(more)
                 labelled = np.arange(len(said)) < len(rows.x)
@@ -423,7 +423,7 @@ class Distilled(BaseEstimator):
             feature_mean=mean,
             feature_deviation=deviation,
             feature_bound=recipe.feature_bound,
-            **units,
+            **about,
         )
         person = student = self.kind(data)
         if len(new):
@@ -532,8 +532,8 @@ class DistilledClassifier(ClassifierMixin, Distilled):
     def _form(self, targets: np.ndarray) -> Logits:
         return Logits(self.classes_)
 
-    def _units(self, targets: np.ndarray) -> dict[str, np.ndarray]:
-        return {}
+    def _about(self, targets: np.ndarray) -> dict[str, Any]:
+        return {"classes": len(self.classes_)}
 
 
 class DistilledRegressor(RegressorMixin, Distilled):
@@ -573,6 +573,6 @@ class DistilledRegressor(RegressorMixin, Distilled):
     def _form(self, targets: np.ndarray) -> Values:
         return Values(targets.shape[1])
 
-    def _units(self, targets: np.ndarray) -> dict[str, np.ndarray]:
+    def _about(self, targets: np.ndarray) -> dict[str, Any]:
         _, _, mean, deviation = standardise(targets, targets[:0])
         return {"target_mean": mean, "target_deviation": deviation}

@@ -152,7 +152,7 @@ def taught(
         X, y: the rows, and what an estimator learns.
         form: of the answers.
         cross_fit: K; less than 2 for none.
-        seed: of the folds.
+        seed: of the folds, and of an estimator that is fitted here and has no seed of its own.
 
     Raises:
         UserError: it cannot be a teacher here, or its answer has the wrong shape or is not finite.
@@ -179,6 +179,7 @@ def taught(
             )
         fitted, folds = teacher, None
         if not is_fitted(teacher):
+            teacher = seeded(teacher, seed)
             fitted, folds = clone(teacher).fit(X, y), form.folds(y, cross_fit, seed)
 
         def ask(rows: Any) -> np.ndarray:
@@ -216,6 +217,16 @@ def taught(
         )
 
     return Taught(teacher, of_array(teacher, len(X)), refuse)
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """A copy, not fitted, in which each `random_state` that is None is the seed."""
+    none = {
+        name: seed
+        for name, value in estimator.get_params().items()
+        if value is None and name.rpartition("__")[2] == "random_state"
+    }
+    return clone(estimator).set_params(**none)
 
 
 def is_fitted(estimator: Any) -> bool:
