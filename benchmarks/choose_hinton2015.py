@@ -154,24 +154,20 @@ class Search:
         for epochs in (5, 10, 20, 40, 80):
             self.train("alone", STUDENT, Run(0), Settings(epochs, 128, 1e-3, "cosine", 0))
 
-        light, heavy = (0.0, 0.3, 0.3), (0.2, 0.5, 0.5)
-
         for epochs in (40, 160):
-            for rates in (light, heavy):
+            for rates in ((0.0, 0.3, 0.3), (0.2, 0.5, 0.5)):
                 self.taught(regularised(epochs, 2e-3, rates))
         rates = tuple(self.best("teacher", epochs=160)["dropout"])
-        self.taught(regularised(320, 2e-3, rates))
-        length = self.best("teacher", dropout=list(rates))["epochs"]
-        targets = self.taught(regularised(length, 2e-3, rates))
+        targets = self.taught(regularised(160, 2e-3, rates))
 
         def distilled(epochs: int, alpha: float) -> None:
-            settings = Settings(epochs, 128, 2e-3, "cosine", 0)
-            self.train("distilled", STUDENT, Run(0, alpha, 20.0, targets), settings, teacher=length)
+            settings, run = Settings(epochs, 128, 2e-3, "cosine", 0), Run(0, alpha, 20.0, targets)
+            self.train("distilled", STUDENT, run, settings, teacher=160)
 
-        for alpha in (0.9, 1.0):
+        for alpha in (0.7, 0.9, 1.0):
             distilled(60, alpha)
-        for epochs in (120, 240, 480):
-            distilled(epochs, self.best("distilled", epochs=60, teacher_epochs=length)["alpha"])
+        for epochs in (120, 240):
+            distilled(epochs, self.best("distilled", epochs=60, teacher_epochs=160)["alpha"])
 
     def best(self, network: str, **given: Any) -> dict[str, Any]:
         """The record of that network with the fewest errors, among those with these values."""

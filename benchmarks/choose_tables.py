@@ -20,11 +20,13 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from benchmarks.own_tables import CLASSES, FOREST, NUMBERS, TREES
+from nkd import teachers
 from nkd.estimators import DistilledClassifier, DistilledRegressor
 from nkd.report.files import Folder
 from nkd.teachers import Logits, Taught, Values, taught
 
 SPLITS, SEEDS = 3, 2
+FLOORS = 1e-6, 1e-3, 1e-2
 PERSONS = [
     {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     for epochs, batch_size, learning_rate in itertools.product(
@@ -109,6 +111,7 @@ class Search:
     ) -> Iterator[tuple[str, Taught]]:
         """What boosted trees and a forest say about the rows of the first part."""
         x, _, y, _ = parts
+        teachers.FLOOR = min(FLOORS)  # larger ones are applied to what was heard
         form: Logits | Values = Logits(np.unique(y)) if classes else Values(1)
         for name, kinds in (("boosted trees", TREES), ("forest", FOREST)):
             yield name, taught(kinds[classes](random_state=0), x, y, form, folds, 0)
@@ -120,9 +123,9 @@ class Search:
             for folds in (0, 5):
                 for name, heard in self.heard(parts, classes, folds):
                     for alpha, T, floor in itertools.product(
-                        (0.3, 0.5, 0.7, 0.9, 1.0),
+                        (0.3, 0.5, 0.7, 0.9),
                         (1.0, 2.0, 4.0) if classes else (1.0,),
-                        (1e-6, 1e-3, 1e-2) if classes else (0.0,),
+                        FLOORS if classes else (0.0,),
                     ):
                         said = np.maximum(heard.said, np.log(floor)) if classes else heard.said
                         error = self.train(parts, classes, teacher=said, alpha=alpha, temperature=T)
