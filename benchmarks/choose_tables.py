@@ -2,9 +2,10 @@
 
     python -m benchmarks.choose_tables PART --data-dir DIR --out FILE.json
 
-PART is `person` (epochs, batch size and learning rate of the network without a teacher), `teacher`
-(α, T, the floor of probabilities, cross-fitting) or `invented` (invented rows). Each number is the
-mean over three splits and two seeds; the rows that docs/own-models.md counts on are not looked at.
+PART is `person` (epochs, batch size and learning rate of the network without a teacher), `network`
+(of the teacher of nkd's own), `teacher` (α, T, the floor of probabilities, cross-fitting) or
+`invented` (invented rows). Each number is the mean over three splits and two seeds; the rows that
+docs/own-models.md counts on are not looked at.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from sklearn.model_selection import train_test_split
 
 from benchmarks.own_tables import CLASSES, FOREST, NUMBERS, TREES
 from nkd import teachers
-from nkd.estimators import DistilledClassifier, DistilledRegressor
+from nkd.estimators import TEACHER_LAYERS, DistilledClassifier, DistilledRegressor
 from nkd.report.files import Folder
 from nkd.teachers import Logits, Taught, Values, taught
 
@@ -106,6 +107,15 @@ class Search:
                 error = self.train(parts, classes, alpha=0.0, **settings)
                 found.append({**settings, "measured": error})
 
+    def network(self) -> None:
+        """Epochs and learning rate of the teacher that is a network of nkd's own."""
+        for _, classes, parts, found in self.each():
+            for epochs, learning_rate in itertools.product((30, 60), (3e-4, 1e-3, 3e-3)):
+                settings = {"epochs": epochs, "learning_rate": learning_rate}
+                sizes = {"hidden_layer_sizes": TEACHER_LAYERS}
+                error = self.train(parts, classes, alpha=0.0, **sizes, **settings)
+                found.append({**settings, "measured": error})
+
     def heard(
         self, parts: list[np.ndarray], classes: bool, folds: int
     ) -> Iterator[tuple[str, Taught]]:
@@ -149,7 +159,7 @@ class Search:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("person", "teacher", "invented"))
+    parser.add_argument("part", choices=("person", "network", "teacher", "invented"))
     parser.add_argument("--data-dir")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--out", required=True)

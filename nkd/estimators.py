@@ -290,9 +290,12 @@ class Distilled(BaseEstimator):
                 continue  # the default, or as in the recipe
             if not isinstance(value, numbers.Integral) or value < least:
                 raise UserError(f"{name}={value!r}: give a whole number from {least} on")
-        share = self.invented_rows
-        if not isinstance(share, numbers.Real) or not 0 <= share < math.inf:
-            raise UserError(f"invented_rows={share!r}: give a number from 0 on")
+        for name in ("alpha", "temperature", "learning_rate", "invented_rows"):
+            value = getattr(self, name)
+            if not isinstance(0.0 if value is None else value, numbers.Real):
+                raise UserError(f"{name}={value!r}: give a number")
+        if self.invented_rows is None or not 0 <= self.invented_rows < math.inf:
+            raise UserError(f"invented_rows={self.invented_rows!r}: give a number from 0 on")
         units = np.atleast_1d(np.asarray(self.hidden_layer_sizes))
         if units.ndim > 1 or (units.size and (units.dtype.kind not in "iu" or units.min() < 1)):
             raise UserError(

@@ -60,9 +60,11 @@ LARGE_TABLE = replace(SMALL_TABLE, learning_rate=1e-3)
 TABLES = {
     "classification": {
         "tuned": Recipe(LARGE_TABLE, SMALL_TABLE, alpha=0.7, temperature=4.0, feature_bound=5.0),
+        "plain": Recipe(SMALL_TABLE, SMALL_TABLE, alpha=0.7, temperature=4.0),
     },
     "regression": {
         "tuned": Recipe(LARGE_TABLE, SMALL_TABLE, alpha=0.5, feature_bound=5.0),
+        "plain": Recipe(SMALL_TABLE, SMALL_TABLE, alpha=0.5),
     },
 }
-"""For any table, by task: see `nkd.estimators`."""
+"""For any table, by task: see `nkd.estimators` and docs/own-models.md."""

@@ -145,6 +145,8 @@ def test_a_class_with_a_single_row_and_more_folds_than_rows_are_no_obstacle():
         ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes=\(8, 0\)"),
         ({"hidden_layer_sizes": (8.5,)}, "hidden_layer_sizes"),
         ({"alpha": 1.5}, "alpha 1.5"),
+        ({"alpha": "much"}, "alpha='much'"),
+        ({"invented_rows": None}, "invented_rows=None"),
         ({"temperature": 0.0}, "temperature 0"),
         ({"learning_rate": -1.0}, "learning_rate -1"),
         ({"random_state": -1}, "random_state=-1"),
