@@ -4,8 +4,8 @@
 
 PART is `person` (epochs, batch size and learning rate of the network without a teacher), `network`
 (of the teacher of nkd's own), `teacher` (α, T, the floor of probabilities, cross-fitting) or
-`invented` (invented rows). Each number is the mean over three splits and two seeds; the rows that
-docs/own-models.md counts on are not looked at.
+`invented` (invented rows). Each number is the mean over some splits and two seeds each; the rows
+that docs/own-models.md counts on are not looked at.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from nkd.estimators import TEACHER_LAYERS, DistilledClassifier, DistilledRegress
 from nkd.report.files import Folder
 from nkd.teachers import Logits, Taught, Values, taught
 
-SPLITS, SEEDS = 3, 2
+SPLITS = {"person": 10, "network": 2, "teacher": 3, "invented": 3}
+SEEDS = 2
 FLOORS = 1e-6, 1e-3, 1e-2
 PERSONS = [
     {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
@@ -56,7 +57,7 @@ def measured(student: Any, x: np.ndarray, y: np.ndarray) -> list[float]:
 
 
 class Search:
-    """Trains on three splits of each table, and keeps the means."""
+    """Trains on several splits of each table, and keeps the means."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments, self.out = arguments, Path(arguments.out)
@@ -86,7 +87,7 @@ class Search:
         """Each split of each table, and a list for what is found on it."""
         for name, x, y, classes in tables(self.arguments.data_dir):
             splits: list[list[dict[str, Any]]] = []
-            for seed in range(SPLITS):
+            for seed in range(SPLITS[self.arguments.part]):
                 parts = train_test_split(
                     x, y, test_size=0.25, random_state=100 + seed, stratify=y if classes else None
                 )
