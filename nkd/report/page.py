@@ -112,7 +112,7 @@ def verdict(results: Results) -> tuple[str, str, str]:
             finding,
             (
                 "How sure? Not at all: one pair proves nothing, since another start of the same "
-                "networks may turn the result round. Repeat with --seeds 5 or more."
+                "networks may turn the result round. Repeat with 5 pairs or more."
             ),
         )
     several, all_pairs = results.teachers > 1, len(results.seeds)
@@ -162,7 +162,7 @@ def cards(results: Results) -> Iterable[str]:
         f"{truth['teacher']}."
     )
     who = {
-        "teacher": big if size["teacher"] else "It was not trained here: its answers were given.",
+        "teacher": big if size["teacher"] else "Only its answers are known here.",
         "student": f"The small network: {size['student']:,} adjustable numbers{smaller}. It "
         f"learned from {truth['student']} and from the Teacher's answers (weight "
         f"{student.alpha:g}).",

@@ -334,7 +334,7 @@ def sentence(
     if difference.pairs == 1:
         return (
             f"{who} in one pair (seed {seeds[0]}). One pair proves nothing: another seed may turn "
-            "it round. Use --seeds 5 or more."
+            "it round. Train 5 pairs or more."
         )
     span = f"over {difference.pairs} pairs ({seeds_text(seeds)})"
     if teachers > 1:
