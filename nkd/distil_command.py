@@ -103,10 +103,8 @@ def run(flags: Flags) -> None:
         screen.print(f"The column {frame.index.name!r} is taken for the numbers of the rows")
     if table.without:
         screen.print(f"{table.without:,} rows have no {flags.target!r} and are left out")
-    screen.print(
-        f"{flags.target!r} is learned as {table.task}: {table.why} (--task overrules); "
-        f"{table.described()}"
-    )
+    why = f"{table.why} (--task overrules)" if flags.task == "auto" else "--task says so"
+    screen.print(f"{flags.target!r} is learned as {table.task}: {why}; {table.described()}")
     if encoding.left_out:
         screen.print(f"Columns left out: {columns_text(encoding.left_out)}")
     for each in encoding.inputs:

@@ -203,7 +203,8 @@ class Distilled(BaseEstimator):
         rows, seed = self._rows(X, y), self._seed()
         lesson = self._lesson(rows, seed)
         run = dataclasses.replace(lesson.run, seed=seed)
-        training = self._train(lesson.student, [run], lesson.settings, "student")
+        what = "student" if run.alpha else "network"  # such as the teacher of nkd's own
+        training = self._train(lesson.student, [run], lesson.settings, what)
         self.teacher_, self.n_iter_ = lesson.teacher, training.settings.epochs
         self.model_ = Model.of(training, 0, **self._names())
         if self.compare:
@@ -263,8 +264,8 @@ class Distilled(BaseEstimator):
         """The form of a teacher's answers."""
         raise NotImplementedError
 
-    def _units(self, targets: np.ndarray) -> dict[str, np.ndarray]:
-        """What a `Dataset` says about the unit of its targets."""
+    def _units(self, targets: np.ndarray) -> dict[str, Any]:
+        """What a `Dataset` says about the unit of its targets, or about its classes."""
         raise NotImplementedError
 
     # How a Student is made
@@ -374,7 +375,7 @@ class Distilled(BaseEstimator):
         """
         recipe, form = self._recipe(), self._form(rows.targets)
         measured, test = test is not None, test or rows.some(np.arange(1))
-        units: dict[str, Any] = self._units(rows.targets)
+        units = self._units(rows.targets)
 
         def stored(values: np.ndarray) -> np.ndarray:
             """Targets or outputs as the data set has them."""
@@ -507,8 +508,8 @@ class DistilledClassifier(ClassifierMixin, Distilled):
     def _form(self, targets: np.ndarray) -> Logits:
         return Logits(self.classes_)
 
-    def _units(self, targets: np.ndarray) -> dict[str, np.ndarray]:
-        return {}
+    def _units(self, targets: np.ndarray) -> dict[str, Any]:
+        return {"class_names": tuple(map(str, self.classes_.tolist()))}
 
 
 class DistilledRegressor(RegressorMixin, Distilled):
@@ -546,6 +547,6 @@ class DistilledRegressor(RegressorMixin, Distilled):
     def _form(self, targets: np.ndarray) -> Values:
         return Values(targets.shape[1])
 
-    def _units(self, targets: np.ndarray) -> dict[str, np.ndarray]:
+    def _units(self, targets: np.ndarray) -> dict[str, Any]:
         _, _, mean, deviation = standardise(targets, targets[:0])
         return {"target_mean": mean, "target_deviation": deviation}

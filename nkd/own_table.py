@@ -184,12 +184,10 @@ def decided(column: "Series", task: str) -> tuple[Task, str]:
             )
         return "regression", f"it holds fractions such as {broken[0]:g}"
     count = len(np.unique(values))
-    if task == "classification":
-        return "classification", "--task says so"
-    if task == "regression":
-        return "regression", "--task says so"
     whole = f"it holds {count:,} different whole numbers"
-    if count <= 2:
+    if task == "regression":
+        return "regression", whole
+    if count <= 2 or task == "classification":
         return "classification", whole
     if count > MANY:
         return "regression", whole

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from html import escape
 
 import numpy as np
 import pandas
@@ -192,6 +193,17 @@ def test_a_table_becomes_a_student_a_report_and_everything_to_use_it(tmp_path, m
     assert distil(monkeypatch, *words, "--out", tmp_path / "again") == 0
     for name in ("student.safetensors", "encoding.json"):
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_the_report_calls_the_classes_by_their_names_whatever_these_are(
+    tmp_path, monkeypatch, capsys
+):
+    path, odd = tmp_path / r"a $\nonsense$.csv", r"<b> $\nonsense$"
+    shop(100).replace({"buys": {"yes": odd}}).to_csv(path, index=False)
+    flags = ["--target", "buys", "--pairs", 2, "--hidden", 2, "--out", tmp_path]
+    assert distil(monkeypatch, path, *flags) == 0, capsys.readouterr().err
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert escape(odd) in page and odd not in page
 
 
 @pytest.mark.parametrize("teacher", ["forest", "network"])

@@ -237,10 +237,11 @@ class Results:
         """The result table, for `Screen.print`."""
         from rich import box
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(
             box=box.SIMPLE_HEAD,
-            title=f"Test results on {self.problem.data.title}",
+            title=Text(f"Test results on {self.problem.data.title}", "table.title"),
             caption=self.caption(),
             caption_justify="left",
             collapse_padding=True,
