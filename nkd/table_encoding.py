@@ -28,9 +28,10 @@ MOST_CATEGORIES = 30
 """Inputs that a column of categories may become; what is less frequent is rare, too."""
 
 MISSING = (
-    "", "#N/A", "N/A", "n/a", "NA", "<NA>", "NaN", "nan", "NULL", "null", "None",
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 )  # fmt: skip
-"""What stands for a missing value in a text file."""
+"""What stands for a missing value in a text file, as pandas has it."""
 
 ABOUT = (
     "The inputs of the network, in order. Each is a number made of one column: with one_of, it is "

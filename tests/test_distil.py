@@ -198,10 +198,11 @@ def test_a_table_becomes_a_student_a_report_and_everything_to_use_it(tmp_path, m
 def test_the_report_calls_the_classes_by_their_names_whatever_these_are(
     tmp_path, monkeypatch, capsys
 ):
-    path, odd = tmp_path / r"a $\nonsense$.csv", r"<b> $\nonsense$"
+    path, odd = tmp_path / r"a [red] $\nonsense$.csv", r"<b> $\nonsense$"
     shop(100).replace({"buys": {"yes": odd}}).to_csv(path, index=False)
     flags = ["--target", "buys", "--pairs", 2, "--hidden", 2, "--out", tmp_path]
-    assert distil(monkeypatch, path, *flags) == 0, capsys.readouterr().err
+    assert distil(monkeypatch, path, *flags) == 0
+    assert f"Test results on {path.name}" in capsys.readouterr().out
     page = (tmp_path / "report.html").read_text("utf-8")
     assert escape(odd) in page and odd not in page
 
