@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from nkd import export_command
+from nkd import distil_command, export_command
 from nkd.command_line import Command, Parser, called_as, exit_code_of
 from nkd.hinton2015 import command as hinton2015
 from nkd.runners import CLASSIFICATION, REGRESSION
@@ -11,6 +11,12 @@ from nkd.runners import CLASSIFICATION, REGRESSION
 COMMANDS = {
     "classification": CLASSIFICATION.command,
     "regression": REGRESSION.command,
+    "distil": Command(
+        distil_command.Flags,
+        distil_command.run,
+        distil_command.DESCRIPTION,
+        "houses.csv --target price --teacher forest",
+    ),
     "hinton2015": Command(
         hinton2015.Flags, hinton2015.run, hinton2015.DESCRIPTION, "--quick --seeds 1"
     ),

@@ -17,10 +17,10 @@ import simple_parsing
 from simple_parsing import field
 
 from nkd.arms import checked_controls, checked_sweep
-from nkd.backend import Backend, choose
+from nkd.backend import choose
 from nkd.conditions import COUNTS
 from nkd.data import load, names_of
-from nkd.distillation import LARGEST_TEMPERATURE, Classification, Problem, Regression, Run
+from nkd.distillation import LARGEST_TEMPERATURE, Classification, Regression, Run
 from nkd.errors import UserError
 from nkd.losses import Loss, by_name, kinds_of
 from nkd.random_streams import LARGEST_SEED
@@ -346,6 +346,8 @@ def run(runner: Runner, flags: Flags) -> None:
     from nkd.report.screen import Screen
 
     folder = Folder(Path(flags.out.replace("<time>", time.strftime("%Y%m%d-%H%M%S"))))
+    values = dataclasses.asdict(flags)
+    resolved = {"dataset": data.name, "backend": backend.name}  # in place of "auto"
     of_teacher, of_student = (
         flags.settings(each, runner.report_every) for each in (recipe.teacher, recipe.student)
     )
@@ -376,21 +378,27 @@ def run(runner: Runner, flags: Flags) -> None:
         folder=folder,
         about={
             "experiment": runner.name,
-            "flags": dataclasses.asdict(flags),
-            "command": command_of(runner, flags, problem, backend),
+            "flags": values,
+            "command": command_of(runner.name, values | resolved),
         },
     )
 
 
-def command_of(runner: Runner, flags: Flags, problem: Problem, backend: Backend) -> str:
-    """The command that repeats a run: every flag but the folder, with "auto" as it was resolved."""
-    values = dataclasses.asdict(flags) | {"dataset": problem.data.name, "backend": backend.name}
+def command_of(name: str, values: Mapping[str, Any], *arguments: str) -> str:
+    """The command that repeats a run: every flag that was given, but the folder.
+
+    Args:
+        name: the command's, as in `nkd NAME`.
+        values: of the flags, by their fields.
+        arguments: what stands before the flags.
+    """
     words = called_as()
     if words[-1] == "nkd":
-        words.append(runner.name)
-    for name, value in values.items():
-        if name != "out" and value is not False and value not in (None, "", []):
-            words.append(f"--{name.replace('_', '-')}")
+        words.append(name)
+    words += arguments
+    for flag, value in values.items():
+        if flag != "out" and value is not False and value not in (None, "", []):
+            words.append(f"--{flag.replace('_', '-')}")
             if value is not True:
                 words += map(str, value if isinstance(value, list) else [value])
     return shlex.join(words)

@@ -88,6 +88,7 @@ class Dataset:
         stand_in: Whether these are embedded data in place of real ones.
         notice: One line to show the user if a stand-in was used without being asked for; else "".
         classes: The number of classes, if some of them may have no row; None: each has one.
+        class_names: What the classes are called, in order; (): by their numbers.
 
     Raises:
         UserError: An array has no rows, something that is not a finite number, or the wrong shape.
@@ -111,6 +112,7 @@ class Dataset:
     stand_in: bool = False
     notice: str = ""
     classes: int | None = None
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in ("x_train", "y_train", "x_test", "y_test"):
@@ -146,6 +148,10 @@ class Dataset:
     def called(self, part: str) -> str:
         """The name for people of one of its arrays, such as "x_train of data set 'mine'"."""
         return f"{part} of data set {self.name!r}"
+
+    def class_name(self, label: int) -> str:
+        """The name for people of a class."""
+        return self.class_names[label] if self.class_names else str(label)
 
     def bounded(self, x: np.ndarray) -> np.ndarray:
         """Rows x of this data set, with their features within `feature_bound`."""

@@ -204,7 +204,8 @@ class Distilled(BaseEstimator):
         rows, seed = self._rows(X, y), self._seed()
         lesson = self._lesson(rows, seed)
         run = dataclasses.replace(lesson.run, seed=seed)
-        training = self._train(lesson.student, [run], lesson.settings, "student")
+        what = "student" if run.alpha else "network"  # such as the teacher of nkd's own
+        training = self._train(lesson.student, [run], lesson.settings, what)
         self.teacher_, self.n_iter_ = lesson.teacher, training.settings.epochs
         self.model_ = Model.of(training, 0, **self._names())
         if self.compare:
@@ -536,7 +537,8 @@ class DistilledClassifier(ClassifierMixin, Distilled):
         return Logits(self.classes_)
 
     def _about(self, targets: np.ndarray) -> dict[str, Any]:
-        return {"classes": len(self.classes_)}
+        names = tuple(map(str, self.classes_.tolist()))
+        return {"classes": len(names), "class_names": names}
 
 
 class DistilledRegressor(RegressorMixin, Distilled):

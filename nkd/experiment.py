@@ -32,7 +32,7 @@ from nkd.training import ASKED_ROWS, Settings, Training, answers, check_fit, for
 
 RECORDED_PACKAGES = (
     "nkd", "numpy", "scipy", "scikit-learn", "safetensors", "matplotlib",
-    "numba", "cupy-cuda12x", "cupy-cuda13x",
+    "numba", "cupy-cuda12x", "cupy-cuda13x", "pandas", "pyarrow",
 )  # fmt: skip
 
 

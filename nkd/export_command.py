@@ -25,12 +25,16 @@ class Flags:
     int8: bool = field(default=False, action="store_true")
     """Weights in int8 instead of float32: a quarter of the bytes, rounded."""
 
+    def check(self) -> None:
+        """Raise a UserError if the suffix of the file to write says nothing."""
+        if Path(self.target).suffix not in (".onnx", ".h"):
+            raise UserError(f"{self.target}: name a file that ends in .onnx or in .h")
+
 
 def run(flags: Flags) -> None:
     """Export a network, and say in one line what was written."""
+    flags.check()
     path = Path(flags.target)
-    if path.suffix not in (".onnx", ".h"):
-        raise UserError(f"{path}: name a file that ends in .onnx or in .h")
     model = load(flags.network)
     (to_onnx if path.suffix == ".onnx" else to_c)(model, path, int8=flags.int8)
     size = path.stat().st_size

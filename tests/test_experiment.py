@@ -85,7 +85,7 @@ def test_a_forest_teaches_a_table_of_ones_own_and_everything_is_reported(tmp_pat
     assert problem.data.title in printed
     assert results.sentence() in printed
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert "its answers were given" in page
+    assert "Only its answers are known" in page
     if kind == "classes":
         assert "Where they disagree" in page
         wrong = (results.outputs["teacher"][0].argmax(axis=-1) != problem.data.y_test).sum()

@@ -1,5 +1,6 @@
 """The pictures: report.png as a whole, and the panels that report.html shows one by one."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ def report_png(results: Results) -> bytes:
 def draw_report(figure: Figure, results: Results) -> None:
     """What report.png shows."""
     figure.suptitle(
-        f"Teacher, Student and Person on {results.problem.data.title}",
+        plain(f"Teacher, Student and Person on {results.problem.data.title}"),
         fontsize=14,
         fontweight="bold",
     )
@@ -37,7 +38,7 @@ def draw_report(figure: Figure, results: Results) -> None:
         doubtful_rows(below, results)
     else:
         predicted_against_true(below, results)
-    figure.supxlabel(results.sentence(), fontsize=9, wrap=True)
+    figure.supxlabel(plain(results.sentence()), fontsize=9, wrap=True)
 
 
 def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:
@@ -130,7 +131,8 @@ def example(
     """One test row, and what the three networks make of it (bars and marks)."""
     data = results.problem.data
     classes = np.arange(results.problem.outputs)
-    title = f"label {data.y_test[row]}"
+    names = class_names(results)
+    title = f"label {names[data.y_test[row]]}"
     if image is not None and data.image_shape is not None:
         image.imshow(data.x_test[row].reshape(data.image_shape), cmap="gray_r")
         image.set_title(title, fontsize=10)
@@ -148,7 +150,7 @@ def example(
             markersize=5,
             label=name.capitalize(),
         )
-    bars.set_xticks(classes)
+    bars.set_xticks(classes, names, rotation=slope(names))
     bars.grid(axis="y", alpha=0.3)
 
 
@@ -174,13 +176,33 @@ def reliability(diagram: Axes, shares: Axes, results: Results) -> None:
     diagram.legend(fontsize=8)
 
 
+def plain(text: str) -> str:
+    """Text that Matplotlib writes as it is, without looking for formulas in it."""
+    return text.replace("$", r"\$")
+
+
+def class_names(results: Results) -> list[str]:
+    """The names of all classes, for Matplotlib."""
+    data = results.problem.data
+    return [plain(data.class_name(label)) for label in range(results.problem.outputs)]
+
+
+def slope(names: Sequence[str]) -> int:
+    """The angle of names below an axis: they are upright only if they are short."""
+    return 45 if max(map(len, names)) > 3 else 0
+
+
 def mistakes(matrix: np.ndarray) -> np.ndarray:
     """A confusion matrix (C, C) without its diagonal."""
     return np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
 
 
-def confusion(axes: Axes, matrix: np.ndarray, most: float) -> None:
-    """A confusion matrix (C, C) in numbers; colours, from 0 to `most`, show mistakes only."""
+def confusion(axes: Axes, matrix: np.ndarray, most: float, names: Sequence[str]) -> None:
+    """A confusion matrix (C, C) in numbers; colours, from 0 to `most`, show mistakes only.
+
+    Args:
+        names: of the classes.
+    """
     wrong, classes = mistakes(matrix), range(len(matrix))
     axes.imshow(wrong, cmap="Blues", vmin=0, vmax=max(most, 1))
     for i, j in np.argwhere(matrix > 0):
@@ -196,7 +218,9 @@ def confusion(axes: Axes, matrix: np.ndarray, most: float) -> None:
             fontweight="bold" if i == j else "normal",
             color="white" if wrong[i, j] > 0.6 * most else "black",
         )
-    axes.set(xticks=classes, yticks=classes, xlabel="predicted", ylabel="label")
+    axes.set_xticks(classes, names, rotation=slope(names))
+    axes.set_yticks(classes, names)
+    axes.set(xlabel="predicted", ylabel="label")
 
 
 def predicted_against_true(figure: SubFigure, results: Results) -> None:

@@ -29,6 +29,10 @@ FILES = (
     "rows.png",
     "labels.png",
 )
+"""What an experiment leaves."""
+
+TABLE_FILES = ("student.onnx", "student.h", "encoding.json")
+"""What `nkd distil` leaves besides."""
 
 
 class Folder:
@@ -50,12 +54,12 @@ class Folder:
 
     def clear(self) -> None:
         """Remove the files of an earlier run, so that what stands together belongs together."""
-        for name in FILES:
+        for name in (*FILES, *TABLE_FILES):
             (self.path / name).unlink(missing_ok=True)
 
     def kept(self) -> list[str]:
         """The names of the files that are there."""
-        return [name for name in FILES if (self.path / name).exists()]
+        return [name for name in (*FILES, *TABLE_FILES) if (self.path / name).exists()]
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file under a temporary name, then rename it."""

@@ -112,7 +112,7 @@ def verdict(results: Results) -> tuple[str, str, str]:
             finding,
             (
                 "How sure? Not at all: one pair proves nothing, since another start of the same "
-                "networks may turn the result round. Repeat with --seeds 5 or more."
+                "networks may turn the result round. Repeat with 5 pairs or more."
             ),
         )
     several, all_pairs = results.teachers > 1, len(results.seeds)
@@ -162,7 +162,7 @@ def cards(results: Results) -> Iterable[str]:
         f"{truth['teacher']}."
     )
     who = {
-        "teacher": big if size["teacher"] else "It was not trained here: its answers were given.",
+        "teacher": big if size["teacher"] else "Only its answers are known here.",
         "student": f"The small network: {size['student']:,} adjustable numbers{smaller}. It "
         f"learned from {truth['student']} and from the Teacher's answers (weight "
         f"{student.alpha:g}).",
@@ -362,10 +362,11 @@ def confusion_section(results: Results) -> Section:
         for name in ("teacher", "student")
     }
     most = max(panels.mistakes(matrix).max() for matrix in matrices.values())
+    names = panels.class_names(results)
     pictures = [
         picture(
             (4.8, 4.9),
-            partial(draw_confusion, name=name, matrix=matrix, most=most),
+            partial(draw_confusion, name=name, matrix=matrix, most=most, names=names),
             f"Confusion matrix of the {name.capitalize()}: test rows by label and by prediction; "
             f"{panels.mistakes(matrix).sum():,.1f} are off the diagonal.",
         )
@@ -378,10 +379,12 @@ def confusion_section(results: Results) -> Section:
     return "Mistakes of Teacher and Student side by side", f"<p>{text}</p>\n{grid(pictures)}"
 
 
-def draw_confusion(figure: Figure, name: str, matrix: np.ndarray, most: float) -> None:
+def draw_confusion(
+    figure: Figure, name: str, matrix: np.ndarray, most: float, names: Sequence[str]
+) -> None:
     """One network's confusion matrix."""
     axes = figure.subplots()
-    panels.confusion(axes, matrix, most)
+    panels.confusion(axes, matrix, most, names)
     axes.set_title(name.capitalize())
 
 
@@ -397,11 +400,11 @@ def disagreement_section(results: Results) -> Section:
     # The total variation distance: how far the teacher changed this small network's mind.
     changed = abs(probabilities["student"] - probabilities["person"]).sum(axis=-1) / 2
     rows = differ[np.argsort(-changed[differ], kind="stable")][:SHOWN_ROWS]
-    pictures = []
+    pictures, called = [], results.problem.data.class_name
     for row in rows:
-        read = {name: int(p[row].argmax()) for name, p in probabilities.items()}
+        read = {name: called(p[row].argmax()) for name, p in probabilities.items()}
         said = ", ".join(f"{name.capitalize()} {answer}" for name, answer in read.items())
-        label = int(results.problem.data.y_test[row])
+        label = called(results.problem.data.y_test[row])
         pictures.append(
             picture(
                 (2.6, 3.5),

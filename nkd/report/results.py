@@ -237,10 +237,11 @@ class Results:
         """The result table, for `Screen.print`."""
         from rich import box
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(
             box=box.SIMPLE_HEAD,
-            title=f"Test results on {self.problem.data.title}",
+            title=Text(f"Test results on {self.problem.data.title}", "table.title"),
             caption=self.caption(),
             caption_justify="left",
             collapse_padding=True,
@@ -334,7 +335,7 @@ def sentence(
     if difference.pairs == 1:
         return (
             f"{who} in one pair (seed {seeds[0]}). One pair proves nothing: another seed may turn "
-            "it round. Use --seeds 5 or more."
+            "it round. Train 5 pairs or more."
         )
     span = f"over {difference.pairs} pairs ({seeds_text(seeds)})"
     if teachers > 1:

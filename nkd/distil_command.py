@@ -1,0 +1,227 @@
+"""`nkd distil`: a small network for a table of one's own, and whether a teacher helps it."""
+
+import dataclasses
+import importlib.util
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from simple_parsing import field
+
+from nkd.backend import choose
+from nkd.command_line import command_of, hidden_units, wrong
+from nkd.model import Model
+from nkd.own_table import Table, read
+from nkd.random_streams import LARGEST_SEED
+from nkd.table_encoding import Encoding, columns_text
+
+if TYPE_CHECKING:
+    from nkd.estimators import DistilledClassifier, DistilledRegressor
+    from nkd.report.files import Folder
+    from nkd.report.results import Results
+
+DESCRIPTION = """A small network for a table of your own, taught by trees or a big network.
+
+Reads a table, makes numbers of its columns, compares Students with Persons on rows that nobody has
+seen, and trains a Student on all rows for you to use: as safetensors, ONNX and a C header."""
+
+FOREST = 200
+"""Trees of the teacher that is a forest."""
+
+FEW_ROWS = 50_000
+"""Below this, trees are grown by one thread."""
+
+
+@dataclass
+class Flags:
+    """Which table, what of it is learned, and how."""
+
+    table: str = field(positional=True, metavar="DATA.csv|DATA.parquet")
+    """The table: .csv, .tsv (plain or .gz, with the columns' names in line 1) or .parquet."""
+
+    target: str = field(metavar="COLUMN")
+    """The column to predict."""
+
+    task: Literal["auto", "classification", "regression"] = "auto"
+    """Whether the target is a class or a number; auto decides by what the column holds."""
+
+    teacher: Literal["trees", "forest", "network"] = "trees"
+    """trees: gradient boosting; forest: a random forest; network: a big one."""
+
+    hidden: list[int] = hidden_units(16, 8)  # noqa: RUF009
+    """Hidden units of Student and Person, layer by layer."""
+
+    pairs: int = 5
+    """Number of Student/Person pairs that are compared."""
+
+    seed: int = 0
+    """Of the teacher, the split and the first pair; the next ones count up from it."""
+
+    backend: Literal["auto", "numpy", "numba", "cupy"] = "auto"
+    """numpy; numba (compiled, faster); cupy (NVIDIA GPU); auto: cupy or numba if usable."""
+
+    out: str = field(default="runs/distil-<table>-<time>", metavar="DIR")
+    """Folder for the files; <table> stands for the name of the table, <time> for the start time."""
+
+    def check(self) -> None:
+        """Raise a UserError that names the first flag whose value makes no sense."""
+        if any(units < 1 for units in self.hidden):
+            units = " ".join(map(str, self.hidden))
+            raise wrong("hidden", units, "each layer must have at least 1 unit")
+        if self.pairs < 1:
+            raise wrong("pairs", self.pairs, "must be at least 1")
+        last = LARGEST_SEED - self.pairs + 1
+        if not 0 <= self.seed <= last:
+            raise wrong("seed", self.seed, f"must lie in 0 … {last:,}")
+        if not self.out:
+            raise wrong("out", "''", "name a folder")
+
+
+def run(flags: Flags) -> None:
+    """Read the table, compare, train the Student that is delivered, and write all files."""
+    flags.check()
+    backend = choose(flags.backend)
+    path = Path(flags.table)
+    frame = read(path)
+    table = Table.of(frame, flags.target, flags.task)
+    encoding = Encoding.fit(table.features)
+
+    from pandas import DataFrame
+    from threadpoolctl import threadpool_limits
+
+    from nkd.report.files import Folder
+    from nkd.report.screen import Screen
+
+    name = Path(path.name.removesuffix(".gz")).stem
+    out = flags.out.replace("<table>", name).replace("<time>", time.strftime("%Y%m%d-%H%M%S"))
+    folder, screen = Folder(Path(out)), Screen()
+
+    screen.print(f"{path.name}: {len(frame):,} rows, {len(frame.columns)} columns")
+    if frame.index.name is not None:
+        screen.print(f"The column {frame.index.name!r} is taken for the numbers of the rows")
+    if table.without:
+        screen.print(f"{table.without:,} rows have no {flags.target!r} and are left out")
+    why = f"{table.why} (--task overrules)" if flags.task == "auto" else "--task says so"
+    screen.print(f"{flags.target!r} is learned as {table.task}: {why}; {table.described()}")
+    if encoding.left_out:
+        screen.print(f"Columns left out: {columns_text(encoding.left_out)}")
+    for each in encoding.inputs:
+        if each.one_of and len(each.one_of) > 1:
+            screen.print(f"{each.name!r} stands for {len(each.one_of)} texts with few rows each")
+    screen.print(
+        f"The network has {len(encoding.inputs)} inputs; how they are made was learned from all "
+        "rows, without the target (encoding.json)"
+    )
+
+    x = DataFrame(encoding.transform(table.features), columns=encoding.names)
+    student = student_of(table.task, flags, backend.name)
+    teacher = "a big network" if student.teacher is None else repr(student.teacher)
+    screen.print(
+        f"Teacher: {teacher}; comparing on a fifth of the rows, held out; computing with {backend}"
+    )
+    # OpenMP's threads, which grow the trees, wait for each other at every split without leaving
+    # their cores: where another program runs, a small table takes minutes instead of a second.
+    with threadpool_limits(1 if len(x) < FEW_ROWS else None, "openmp"):
+        results = student.against_person(x, table.y, flags.pairs, title=path.name)
+        screen.print(results.table())
+        screen.print(results.sentence(), style="bold")
+        screen.print("\nNow the Student to use, trained on all rows")
+        student.fit(x, table.y)
+
+    facts = {"network": "student", "dataset": path.name, "target": flags.target}
+    model = dataclasses.replace(student.model_, facts={**student.model_.facts, **facts})
+    about = settled(flags, table, encoding, teacher, model.classes, results)
+    write(folder, model, results, encoding, about)
+    if "student.onnx" not in folder.kept():
+        screen.print("No student.onnx was written: pip install 'nkd[onnx]', then `nkd export`")
+    screen.print(f"Written to {folder.path}: {', '.join(folder.kept())}")
+    screen.print(f"All of it, to read in a browser: {folder.path / 'report.html'}")
+
+
+def student_of(task: str, flags: Flags, backend: str) -> "DistilledClassifier | DistilledRegressor":
+    """The estimator, with its teacher, not fitted yet."""
+    from sklearn import ensemble
+
+    from nkd.estimators import DistilledClassifier, DistilledRegressor
+
+    classes = task == "classification"
+    teacher: Any = None
+    if flags.teacher == "trees":
+        kind = "HistGradientBoostingClassifier" if classes else "HistGradientBoostingRegressor"
+        teacher = getattr(ensemble, kind)(random_state=flags.seed)
+    elif flags.teacher == "forest":
+        kind = "RandomForestClassifier" if classes else "RandomForestRegressor"
+        teacher = getattr(ensemble, kind)(FOREST, random_state=flags.seed, n_jobs=-1)
+    return (DistilledClassifier if classes else DistilledRegressor)(
+        teacher,
+        hidden_layer_sizes=flags.hidden,
+        backend=backend,
+        random_state=flags.seed,
+        verbose=True,
+    )
+
+
+def settled(
+    flags: Flags,
+    table: Table,
+    encoding: Encoding,
+    teacher: str,
+    classes: Sequence[Any],
+    results: "Results",
+) -> dict[str, Any]:
+    """What configuration.json holds: what the flags and the table were, and how all was trained."""
+    from nkd.distillation import TeacherOutputs
+    from nkd.experiment import configuration
+
+    networks, values = results.networks, dataclasses.asdict(flags)
+    training, run = networks["student"].training, networks["student"].runs[0]
+    assert training is not None  # only a teacher can have none
+    said = networks["teacher"].outputs
+    resolved = {"task": table.task, "backend": training.backend.name}  # in place of "auto"
+    repeated = {name: value for name, value in (values | resolved).items() if name != "table"}
+    return {
+        "experiment": "distil",
+        "command": command_of("distil", repeated, flags.table),
+        "flags": values,
+        "table": {
+            "rows with a target": len(table.y),
+            "rows without": table.without,
+            "inputs": len(encoding.inputs),
+            "columns left out": dict(encoding.left_out),
+        },
+        "classes": {str(number): label for number, label in enumerate(classes)},
+        **configuration(
+            results.problem,
+            TeacherOutputs(said, said),
+            flags.hidden,
+            training.settings,
+            results.seeds,
+            training.backend,
+        ),
+        "teacher": teacher,
+        "student": {"alpha": run.alpha, "temperature": run.temperature},
+        "student.safetensors": "trained on all rows, after the comparison, with the first seed",
+    }
+
+
+def write(
+    folder: "Folder", model: Model, results: "Results", encoding: Encoding, about: dict[str, Any]
+) -> None:
+    """Write all files; those of an earlier run are removed first."""
+    from nkd.experiment import write_report
+    from nkd.export import to_c, to_onnx
+
+    exported = {"student.safetensors": model.to_bytes(), "student.h": to_c(model).encode()}
+    if importlib.util.find_spec("onnx"):
+        exported["student.onnx"] = to_onnx(model)
+    folder.clear()
+    try:
+        folder.write_json("configuration.json", about)
+        for name, content in {**exported, "encoding.json": encoding.to_json().encode()}.items():
+            folder.write(name, content)
+        write_report(folder, results, about)
+    except KeyboardInterrupt:
+        kept = ", ".join(folder.kept())
+        raise KeyboardInterrupt(f"kept in {folder.path}: {kept}") from None

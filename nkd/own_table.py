@@ -1,0 +1,235 @@
+"""A table of one's own: read from a file, and what is to be learned from it."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nkd.errors import UserError, first_line
+from nkd.table_encoding import CATEGORIES, MISSING, NUMBERS, kind_of, numbers_of, texts_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+Task = Literal["classification", "regression"]
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+"""What separates the fields of a text file, by its suffix."""
+
+FEWEST_ROWS = 10
+"""With a target; with fewer there is nothing to train on, let alone to compare on."""
+
+FEWEST_ROWS_OF_CLASS = 5
+"""One for each fold, where a part of the rows is held out."""
+
+MOST_CLASSES = 100
+
+MANY = 20
+"""Whole numbers with more different values than this are taken for a quantity."""
+
+SHOWN_COLUMNS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The rows of a table that have a target.
+
+    Args:
+        features: (N, ·) the columns without the target.
+        target: its name.
+        y: (N,) labels, which are text or whole numbers; or numbers, float64.
+        task: "classification" or "regression".
+        why: how that was decided, in words.
+        without: how many rows were left out because they have no target.
+    """
+
+    features: "DataFrame"
+    target: str
+    y: np.ndarray
+    task: Task
+    why: str
+    without: int
+
+    @classmethod
+    def of(cls, frame: "DataFrame", target: str, task: str = "auto") -> "Table":
+        """What is to be learned from a table.
+
+        Args:
+            frame: a data frame of pandas.
+            target: the name of the column to predict.
+            task: "classification" or "regression"; "auto" decides by the target, see `decided`.
+
+        Raises:
+            UserError: there is no such column, too few rows have a value in it, or these cannot be
+                learned.
+        """
+        if target not in frame.columns:
+            names = list(map(repr, frame.columns))
+            more = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
+            raise UserError(
+                f"--target {target}: there is no such column; there are "
+                f"{', '.join(names[:SHOWN_COLUMNS])}{more}"
+            )
+        known = frame[frame[target].notna()]
+        if len(known) < FEWEST_ROWS:
+            raise UserError(
+                f"--target {target}: {len(known)} of {len(frame):,} rows have a value there; "
+                f"at least {FEWEST_ROWS} are needed"
+            )
+        column = known[target]
+        found, why = decided(column, task)
+        y = numbers_of(column) if found == "regression" else labels_of(column)
+        check_different(y, target)
+        if found == "classification":
+            check_classes(y, target)
+        without = len(frame) - len(known)
+        return cls(known.drop(columns=target), target, y, found, why, without)
+
+    def described(self) -> str:
+        """The classes with their numbers of rows, or the range."""
+        if self.task == "regression":
+            low, high = self.y.min(), self.y.max()
+            return f"from {low:g} to {high:g}, mean {self.y.mean():.4g}"
+        classes, counts = np.unique(self.y, return_counts=True)
+        shown = [f"{name} ({n:,})" for name, n in zip(classes, counts, strict=True)]
+        more = f" and {len(shown) - SHOWN_COLUMNS} more" if len(shown) > SHOWN_COLUMNS else ""
+        return f"{len(shown)} classes: {', '.join(shown[:SHOWN_COLUMNS])}{more}"
+
+
+def read(path: Path) -> "DataFrame":
+    """The table in a file: .csv or .tsv, plain or .gz, with names in its first line; or .parquet.
+
+    A first column without a name numbers the rows, as pandas writes it: it becomes the index.
+
+    Raises:
+        UserError: it cannot be read, holds no rows, or two columns have one name; or pandas is not
+            there.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise UserError(
+            "tables are read by the package pandas: pip install 'nkd[tables]'"
+        ) from None
+
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix not in (*SEPARATORS, ".parquet"):
+        raise UserError(f"{path}: name a file that ends in .csv, .tsv or .parquet")
+    try:
+        if suffix == ".parquet":
+            frame = pandas.read_parquet(path)
+            frame.columns = names = list(map(str, frame.columns))
+        else:
+            options: dict[str, Any] = {"sep": SEPARATORS[suffix], "keep_default_na": False}
+            # pandas gives another name to a column whose name was there before, or has none.
+            first = pandas.read_csv(path, header=None, nrows=1, dtype=str, **options)
+            names = first.iloc[0].tolist()
+            options["low_memory"] = False  # else a column may hold both texts and numbers
+            frame = pandas.read_csv(path, na_values=list(MISSING), **options)
+    except ImportError:
+        raise UserError(
+            "Parquet is read by the package pyarrow: pip install 'nkd[tables]'"
+        ) from None
+    except pandas.errors.EmptyDataError:
+        raise UserError(f"{path}: the file is empty") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: the file is not text in UTF-8; save it as that") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or first_line(error)})") from None
+    except (ValueError, NotImplementedError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read ({first_line(error)})") from None
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: two columns are called {twice[0]!r}: rename one")
+    if not len(frame):
+        raise UserError(f"{path}: the file has names of columns, but no rows")
+    if suffix != ".parquet" and not frame.index.equals(pandas.RangeIndex(len(frame))):
+        raise UserError(f"{path}: its rows have more fields than its first line has names")
+    return frame if names[0] else frame.set_index(frame.columns[0])
+
+
+def decided(column: "Series", task: str) -> tuple[Task, str]:
+    """What a target is, classes or numbers, and why.
+
+    Text, booleans and two whole numbers are classes. Numbers that are not whole, and whole numbers
+    with more than 20 different values, are numbers. Whole numbers with 3 to 20 values can be
+    either: `task` must say it.
+
+    Args:
+        column: the target, with a value in every row.
+        task: "auto", or what it is said to be.
+
+    Raises:
+        UserError: it cannot be that, or it can be either.
+    """
+    name, kind = column.name, kind_of(column)
+    if kind == CATEGORIES:
+        example = texts_of(column)[0]
+        if task == "regression":
+            raise UserError(
+                f"--task regression: {name!r} holds values such as {example!r}; it needs numbers"
+            )
+        return "classification", f"its values are no numbers, such as {example!r}"
+    if kind != NUMBERS:
+        raise UserError(f"--target {name}: it holds {kind}; text or numbers can be learned")
+    values = numbers_of(column)
+    broken = values[values != np.rint(values)]
+    if len(broken):
+        if task == "classification":
+            raise UserError(
+                f"--task classification: {name!r} holds fractions such as {broken[0]:g}; classes "
+                "are text or whole numbers"
+            )
+        return "regression", f"it holds fractions such as {broken[0]:g}"
+    count = len(np.unique(values))
+    whole = f"it holds {count:,} different whole numbers"
+    if task == "regression":
+        return "regression", whole
+    if count <= 2 or task == "classification":
+        return "classification", whole
+    if count > MANY:
+        return "regression", whole
+    raise UserError(
+        f"--target {name}: {whole}, which may be classes or a quantity: give --task "
+        "classification or --task regression"
+    )
+
+
+def labels_of(column: "Series") -> np.ndarray:
+    """The labels of a target: whole numbers as int64, all else as text."""
+    if kind_of(column) == NUMBERS:
+        return numbers_of(column).astype(np.int64)
+    return texts_of(column).astype(str)
+
+
+def check_different(y: np.ndarray, target: str) -> None:
+    """Refuse a target that is the same in every row.
+
+    Raises:
+        UserError: it is.
+    """
+    if (y == y[0]).all():
+        raise UserError(
+            f"--target {target}: it is {y[0]} in every row that has it; there is nothing to learn"
+        )
+
+
+def check_classes(y: np.ndarray, target: str) -> None:
+    """Refuse too many classes, and classes with too few rows.
+
+    Raises:
+        UserError: there are such.
+    """
+    classes, counts = np.unique(y, return_counts=True)
+    if len(classes) > MOST_CLASSES:
+        raise UserError(
+            f"--target {target}: {len(classes):,} classes are too many; at most {MOST_CLASSES} can "
+            "be learned"
+        )
+    if counts.min() < FEWEST_ROWS_OF_CLASS:
+        raise UserError(
+            f"--target {target}: class {classes[counts.argmin()]} has {counts.min()} row(s), and "
+            f"{FEWEST_ROWS_OF_CLASS} are needed: leave such rows out, or join classes"
+        )
