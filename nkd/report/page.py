@@ -478,10 +478,11 @@ def repeat_section(configuration: Mapping[str, Any]) -> Section:
         for name, value in (content.items() if isinstance(content, dict) else [("", content)])
     ]
     command = configuration.get("command", "")
+    also = ", also in configuration.json" if "versions" in configuration else ""
     return "How to repeat it", (
         (f"<pre>{escape(command)}</pre>\n" if command else "")
         + "<p>The same seeds give the same numbers on the same machine; other versions or "
-        "processors round differently. The configuration, also in configuration.json:</p>\n"
+        f"processors round differently. The configuration{also}:</p>\n"
         f"{table(['', ''], rows, 'text')}"
     )
 
