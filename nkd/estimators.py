@@ -373,6 +373,7 @@ class Distilled(BaseEstimator):
         return type(self)(
             hidden_layer_sizes=TEACHER_LAYERS,
             alpha=0.0,
+            epochs=own.epochs,
             batch_size=own.batch_size,
             learning_rate=own.learning_rate,
             recipe=self.recipe,
