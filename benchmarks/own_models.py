@@ -55,7 +55,7 @@ def record(name: str, kind: str, results: Results, x: np.ndarray) -> dict[str, A
     values = {who: results.final(who)[results.view.decisive.name] for who in results.networks}
     return {
         "data": name,
-        "teacher": kind,
+        "kind": kind,
         "rows": len(results.problem.data.x_train),
         "test_rows": len(results.problem.data.x_test),
         "inputs": model.sizes[0],
@@ -112,7 +112,7 @@ def table(found: list[dict[str, Any]]) -> str:
         rows.append(
             [
                 f"{each['data']}, {'errors in %' if counts else 'RMSE'}",
-                each["teacher"],
+                each["kind"],
                 *(text(each[who]) for who in ("teacher", "student", "person")),
                 f"{text(each['difference'], '+')} {interval}",
                 each["verdict"],
@@ -134,7 +134,7 @@ if __name__ == "__main__":
     found = []
     for each in lines(arguments.data_dir, backend.name):
         found.append(each)
-        print(f"{each['sentence']} ({each['seconds']:.0f} s, {each['teacher']})", flush=True)
+        print(f"{each['sentence']} ({each['seconds']:.0f} s, {each['kind']})", flush=True)
         machine = f"{backend}, {platform.system()}"
         content = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "lines": found}
         Folder(path.parent).write_json(path.name, content)
