@@ -94,12 +94,11 @@ class Search:
                 splits.append([])
                 yield name, classes, parts, splits[-1]
             for same in zip(*splits, strict=True):
-                mean = np.mean([record.pop("measured") for record in same], axis=0).tolist()
-                self.records.append({"table": name, **same[0], "measured": mean})
+                mean = np.mean([record.pop("measured") for record in same], axis=0)
+                self.records.append({"table": name, **same[0], "measured": mean.round(4).tolist()})
                 print(self.records[-1], flush=True)
-            Folder(self.out.parent).write(
-                self.out.name, json.dumps(self.records, indent=1).encode()
-            )
+            lines = ",\n".join(map(json.dumps, self.records))
+            Folder(self.out.parent).write(self.out.name, f"[\n{lines}\n]\n".encode())
 
     def person(self) -> None:
         """Epochs, batch size, learning rate."""
