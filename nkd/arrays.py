@@ -26,16 +26,16 @@ def numbers(values: Any, what: str) -> np.ndarray:
     """
     try:
         array = np.asarray(values)
-        if array.ndim == 0:  # None, a number, or an object that NumPy cannot look into
-            raise UserError(f"{what} is one {type(values).__name__}; give an array of numbers")
-        if array.dtype.kind == "O":
+        if array.ndim and array.dtype.kind == "O":
             array = np.asarray(array.tolist())  # NumPy looks at each object: numbers, or text?
-        if array.dtype.kind == "O":
+        if array.ndim and array.dtype.kind == "O":
             array = array.astype(np.float64)
     except (TypeError, ValueError, RuntimeError) as error:  # PyTorch raises a RuntimeError
         ragged = "inhomogeneous" in str(error)
         reason = "its rows differ in length" if ragged else first_line(error)
         raise UserError(f"{what} is no table of numbers: {reason}") from None
+    if array.ndim == 0:  # None, a number, or an object that NumPy cannot look into
+        raise UserError(f"{what} is one {type(values).__name__}; give an array of numbers")
     if array.dtype.kind in "SU":
         raise UserError(
             f"{what} holds text, such as {str(array.flat[0])!r}; give numbers; "

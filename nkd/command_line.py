@@ -110,9 +110,7 @@ class Flags:
         for name in ("epochs", "batch_size", "seeds"):
             if values[name] is not None and values[name] < 1:
                 raise wrong(name, values[name], "must be at least 1")
-        if any(units < 1 for units in self.hidden):
-            units = " ".join(map(str, self.hidden))
-            raise wrong("hidden", units, "each layer must have at least 1 unit")
+        check_hidden(self.hidden)
         for name, largest in (("learning_rate", 1e30), ("temperature", LARGEST_TEMPERATURE)):
             if values.get(name) is not None and not 0 < values[name] <= largest:
                 reason = f"must be a number greater than 0, at most {largest:g}"
@@ -151,6 +149,13 @@ class Flags:
             optimizer=self.optimizer,
             **given,
         )
+
+
+def check_hidden(hidden: Sequence[int]) -> None:
+    """Raise a UserError if a hidden layer has no unit."""
+    if any(units < 1 for units in hidden):
+        units = " ".join(map(str, hidden))
+        raise wrong("hidden", units, "each layer must have at least 1 unit")
 
 
 def parse_sweep(
@@ -312,7 +317,7 @@ def exit_code_of(work: Callable[[], None]) -> int:
     except MemoryError as error:  # also CuPy's
         print(
             f"error: out of memory ({str(error) or 'nothing left'}); train fewer networks at a "
-            "time (--seeds), or smaller batches (--batch-size)",
+            "time, or smaller batches",
             file=sys.stderr,
         )
         return 2

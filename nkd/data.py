@@ -88,7 +88,8 @@ class Dataset:
         stand_in: Whether these are embedded data in place of real ones.
         notice: One line to show the user if a stand-in was used without being asked for; else "".
         classes: The number of classes, if some of them may have no row; None: each has one.
-        class_names: What the classes are called, in order; (): by their numbers.
+        class_names: What the classes are called, in order, which also says how many there are; ():
+            by their numbers.
 
     Raises:
         UserError: An array has no rows, something that is not a finite number, or the wrong shape.
@@ -295,11 +296,11 @@ def number_of_classes(dataset: Dataset) -> int:
         UserError: No row has one of these labels, and `classes` does not say how many there are.
     """
     different = np.unique(np.concatenate([dataset.y_train, dataset.y_test]))
-    largest, classes = int(different[-1]), dataset.classes
+    largest, classes = int(different[-1]), len(dataset.class_names) or dataset.classes
     if classes is not None:
         if largest >= classes:
             raise UserError(
-                f"data set {dataset.name!r} has label {largest}, but classes={classes}: labels are "
+                f"data set {dataset.name!r} has label {largest}, but {classes} classes: labels are "
                 "counted from 0"
             )
         return classes

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from simple_parsing import field
 
 from nkd.backend import choose
-from nkd.command_line import command_of, hidden_units, wrong
+from nkd.command_line import check_hidden, command_of, hidden_units, wrong
 from nkd.model import Model
-from nkd.own_table import Table, read
+from nkd.own_table import OwnTable, read
 from nkd.random_streams import LARGEST_SEED
 from nkd.table_encoding import Encoding, columns_text
 
@@ -67,9 +67,7 @@ class Flags:
 
     def check(self) -> None:
         """Raise a UserError that names the first flag whose value makes no sense."""
-        if any(units < 1 for units in self.hidden):
-            units = " ".join(map(str, self.hidden))
-            raise wrong("hidden", units, "each layer must have at least 1 unit")
+        check_hidden(self.hidden)
         if self.pairs < 1:
             raise wrong("pairs", self.pairs, "must be at least 1")
         last = LARGEST_SEED - self.pairs + 1
@@ -85,7 +83,7 @@ def run(flags: Flags) -> None:
     backend = choose(flags.backend)
     path = Path(flags.table)
     frame = read(path)
-    table = Table.of(frame, flags.target, flags.task)
+    table = OwnTable.of(frame, flags.target, flags.task)
     encoding = Encoding.fit(table.features)
 
     from pandas import DataFrame
@@ -165,7 +163,7 @@ def student_of(task: str, flags: Flags, backend: str) -> "DistilledClassifier | 
 
 def settled(
     flags: Flags,
-    table: Table,
+    table: OwnTable,
     encoding: Encoding,
     teacher: str,
     classes: Sequence[Any],

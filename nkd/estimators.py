@@ -7,6 +7,7 @@ A thin room above `nkd.training.Training`: rows and a teacher's answers are brou
 that it takes, and the mathematics is there.
 """
 
+import copy
 import dataclasses
 import math
 import numbers
@@ -22,6 +23,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from nkd import files
+from nkd.arrays import numbers as numbers_of
 from nkd.backend import choose
 from nkd.data import Dataset, standardise
 from nkd.distillation import Classification, Problem, Regression, Run, TeacherOutputs
@@ -31,11 +34,10 @@ from nkd.losses import softmax
 from nkd.model import Model
 from nkd.random_streams import LARGEST_SEED
 from nkd.recipes import TABLES, Recipe
-from nkd.report.files import Folder
 from nkd.report.results import Contender, Results
 from nkd.report.screen import Screen
 from nkd.report.view import view_of
-from nkd.teachers import Logits, Values, taught
+from nkd.teachers import Logits, Values, shown, some_rows, taught
 from nkd.training import Settings, Training
 
 HELD_OUT = 0.2
@@ -46,7 +48,7 @@ TEACHER_LAYERS = (256, 128, 64)
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class AgainstPerson:
     """N Students against N Persons, on rows that no network had trained on.
 
     Args:
@@ -69,7 +71,7 @@ class Comparison:
     sentence: str
 
     @classmethod
-    def of(cls, results: Results) -> "Comparison":
+    def of(cls, results: Results) -> "AgainstPerson":
         """What these results say."""
         name, found = results.view.decisive.name, results.difference
         teacher, student, person = (results.final(who)[name] for who in results.networks)
@@ -108,8 +110,8 @@ class Rows:
 
     def some(self, which: np.ndarray) -> "Rows":
         """Some of the rows, by their numbers."""
-        table = self.table.iloc[which] if hasattr(self.table, "iloc") else self.table[which]
         said = None if self.said is None else self.said[which]
+        table = some_rows(self.table, which)
         return Rows(table, self.x[which], self.y[which], self.targets[which], said)
 
     def further(self, x: np.ndarray) -> Any:
@@ -130,6 +132,7 @@ class Lesson:
         settings: a Student's.
         teacher: the estimator, fitted, or what was given; None if nothing is learned from one.
         said: its outputs on the test rows, as the network's are; None if there is no teacher.
+        fitted_here: whether the teacher was fitted on these rows, and so has seen no others.
     """
 
     student: Problem
@@ -138,6 +141,7 @@ class Lesson:
     settings: Settings
     teacher: Any
     said: np.ndarray | None
+    fitted_here: bool
 
     def alone(self) -> Settings:
         """A Person's settings: with as many steps as a Student takes."""
@@ -150,7 +154,7 @@ class Distilled(BaseEstimator):
     """What `DistilledClassifier` and `DistilledRegressor` share."""
 
     kind: type[Classification] | type[Regression]
-    folds: int
+    default_folds: int
 
     def __init__(
         self,
@@ -194,13 +198,15 @@ class Distilled(BaseEstimator):
 
         Returns:
             This estimator, with `model_` (see `nkd.model.Model`), `teacher_`, `n_iter_` (epochs),
-            and with `compare=N` also `comparison_` (see `Comparison`).
+            and with `compare=N` also `comparison_` (see `AgainstPerson`).
 
         Raises:
             UserError: a parameter makes no sense, or the teacher's answers do not fit. It is a
                 ValueError, as is what scikit-learn raises for rows that make no sense.
         """
-        self._check()
+        self._check(self.compare)
+        for name in ("comparison_", "_results"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         rows, seed = self._rows(X, y), self._seed()
         lesson = self._lesson(rows, seed)
         run = dataclasses.replace(lesson.run, seed=seed)
@@ -210,7 +216,7 @@ class Distilled(BaseEstimator):
         self.model_ = Model.of(training, 0, **self._names())
         if self.compare:
             self._results = self._compare(rows, seed, self.compare, "your data")
-            self.comparison_ = Comparison.of(self._results)
+            self.comparison_ = AgainstPerson.of(self._results)
         return self
 
     def against_person(
@@ -224,7 +230,8 @@ class Distilled(BaseEstimator):
         """Train pairs of Student and Person, and compare them on rows that they have not seen.
 
         These are `test`, or else a fifth of the given rows, on which then nothing is trained and
-        no teacher fitted. The Persons train for as many steps as the Students.
+        no teacher fitted; but one that was given fitted may have seen them, which the results say.
+        The Persons train for as many steps as the Students. This estimator stays as it is.
 
         Args:
             X, y: as for `fit`.
@@ -232,9 +239,12 @@ class Distilled(BaseEstimator):
             test: rows of your own to compare on, and their y.
             title: of the data.
         """
-        self._check()
-        rows, seed = self._rows(X, y), self._seed()
-        return self._compare(rows, seed, pairs, title, test and self._rows(*test, new=False))
+        if not isinstance(pairs, numbers.Integral) or pairs < 1:
+            raise UserError(f"pairs={pairs!r}: give a whole number from 1 on")
+        trial = copy.copy(self)  # what `fit` learned of X and y is not touched
+        trial._check(int(pairs))
+        rows, seed = trial._rows(X, y), trial._seed()
+        return trial._compare(rows, seed, pairs, title, test and trial._rows(*test, new=False))
 
     def report(self, path: str | os.PathLike) -> None:
         """Write the page that the experiments write: the comparison, its verdict first.
@@ -250,8 +260,7 @@ class Distilled(BaseEstimator):
                 "there is no comparison to report: fit with compare=5, say, and report before the "
                 "estimator is pickled"
             )
-        page, path = report_html(self._results, {"estimator": repr(self)}), Path(path)
-        Folder(path.parent).write(path.name, page)
+        files.write(Path(path), report_html(self._results, {"estimator": repr(self)}))
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the trainings behind `report`."""
@@ -259,7 +268,7 @@ class Distilled(BaseEstimator):
         return {name: value for name, value in state.items() if name != "_results"}
 
     def _outputs(self, X: Any) -> np.ndarray:
-        """The network's outputs, in float64, so that a row's answer is the same in any company."""
+        """The network's outputs, in float64: a row's are the same in any company, to 1e-12."""
         check_is_fitted(self)
         x = validate_data(self, X, dtype=np.float64, reset=False)
         return self.model_.outputs(x, np.float64)
@@ -280,8 +289,8 @@ class Distilled(BaseEstimator):
 
     # How a Student is made
 
-    def _check(self) -> None:
-        """Refuse parameters that make no sense."""
+    def _check(self, pairs: int) -> None:
+        """Refuse parameters that make no sense, and a comparison of pairs without a teacher."""
         if self.recipe not in TABLES[self.kind.task]:
             names = ", ".join(TABLES[self.kind.task])
             raise UserError(f"recipe={self.recipe!r}: choose one of {names}")
@@ -297,14 +306,21 @@ class Distilled(BaseEstimator):
                 raise UserError(f"{name}={value!r}: give a number")
         if self.invented_rows is None or not 0 <= self.invented_rows < math.inf:
             raise UserError(f"invented_rows={self.invented_rows!r}: give a number from 0 on")
+        self._hidden()
+        recipe = self._recipe()
+        Run(0, recipe.alpha, recipe.temperature, targets=())
+        self._settings(recipe)
+        if pairs and not (recipe.alpha or self.invented_rows):
+            raise UserError("compare: with alpha=0 there is no teacher to compare without")
+
+    def _hidden(self) -> list[int]:
+        """The Student's hidden units."""
         units = np.atleast_1d(np.asarray(self.hidden_layer_sizes))
         if units.ndim > 1 or (units.size and (units.dtype.kind not in "iu" or units.min() < 1)):
             raise UserError(
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r}: give whole numbers from 1 on"
             )
-        recipe = self._recipe()
-        Run(0, recipe.alpha, recipe.temperature, targets=())
-        self._settings(recipe)
+        return units.astype(int).tolist()
 
     def _recipe(self) -> Recipe:
         """The recipe, with the Student's α and T if they are given."""
@@ -332,7 +348,7 @@ class Distilled(BaseEstimator):
         x, y = validate_data(self, X, y, reset=new, **options)
         said, array = None, not (hasattr(self.teacher, "fit") or callable(self.teacher))
         if self.teacher is not None and array and new:
-            said = np.asarray(self.teacher)
+            said = numbers_of(self.teacher, "teacher=…")
             if said.shape[:1] != (len(x),):
                 raise UserError(f"teacher: an array {said.shape} for {len(x):,} rows")
         return Rows(X if hasattr(X, "iloc") else x, x, y, self._targets(y, new), said)
@@ -359,8 +375,7 @@ class Distilled(BaseEstimator):
         self, problem: Problem, runs: Sequence[Run], settings: Settings, what: str
     ) -> Training:
         """Train networks of the Student's size."""
-        hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, int)).tolist()
-        sizes = [problem.data.x_train.shape[1], *hidden, problem.outputs]
+        sizes = [problem.data.x_train.shape[1], *self._hidden(), problem.outputs]
         training = Training(problem, sizes, runs, settings, backend=choose(self.backend))
         Screen(quiet=not self.verbose).train_quietly(training, what)
         return training
@@ -401,12 +416,13 @@ class Distilled(BaseEstimator):
             return values if mean is None else ((values - mean) / deviation).astype(np.float32)
 
         new, new_targets = rows.x[:0], rows.targets[:0]
-        run, teacher, said_of_test = Run(0), None, None
+        run, teacher, said_of_test, fitted_here = Run(0), None, None, True
         if recipe.alpha or self.invented_rows:
             own = self._teacher(recipe, seed) if rows.said is None else rows.said
-            folds = self.folds if self.cross_fit is None else self.cross_fit
+            folds = self.default_folds if self.cross_fit is None else self.cross_fit
             heard = taught(own, rows.table, rows.y, form, folds, seed)
-            teacher, said, labelled = heard.teacher, heard.said, None
+            teacher, said, fitted_here = heard.teacher, heard.said, heard.fitted_here
+            labelled = None
             new = invented_rows(rows.x, self.invented_rows, seed)
             if len(new):
                 more = heard.ask(rows.further(new))
@@ -435,21 +451,24 @@ class Distilled(BaseEstimator):
             x = np.concatenate([x, others[: len(new)]])
             y = np.concatenate([data.y_train, stored(new_targets)])
             student = self.kind(dataclasses.replace(data, x_train=x, y_train=y))
-        return Lesson(student, person, run, self._settings(recipe), teacher, said_of_test)
+        settings = self._settings(recipe)
+        return Lesson(student, person, run, settings, teacher, said_of_test, fitted_here)
 
     def _compare(
         self, rows: Rows, seed: int, pairs: int, title: str, test: Rows | None = None
     ) -> Results:
         """Train pairs, and compare them on the test rows, or on rows that are held out for that."""
+        own = test is not None
         if test is None:
             folds = self._form(rows.targets).folds(rows.targets, round(1 / HELD_OUT), seed)
-            if folds is None:
+            if not folds:
                 raise UserError(f"compare: {len(rows.x)} row(s) are too few to hold some out")
-            training, held_out = next(folds.split(rows.x, rows.targets))
-            rows, test = rows.some(training), rows.some(held_out)
+            others, held_out = folds[0]
+            rows, test = rows.some(others), rows.some(held_out)
         lesson = self._lesson(rows, seed, test, title)
-        if lesson.said is None:
-            raise UserError("compare: with alpha=0 there is no teacher to compare without")
+        assert lesson.said is not None  # `_check` has seen to it that there is a teacher
+        seen = "The teacher was given as it is, and may have seen these rows."
+        note = "" if own or lesson.fitted_here else seen
         seeds = [(seed + number) % (LARGEST_SEED + 1) for number in range(pairs)]
         students = [dataclasses.replace(lesson.run, seed=each) for each in seeds]
         persons = [Run(each) for each in seeds]
@@ -466,7 +485,7 @@ class Distilled(BaseEstimator):
             (student,) = Contender.of(train(lesson.student, students, lesson.settings), first)
             (person,) = Contender.of(train(lesson.person, persons, lesson.alone()), first)
         teacher = TeacherOutputs(lesson.said, lesson.said)
-        return Results(lesson.person, view_of(lesson.person), teacher, student, person)
+        return Results(lesson.person, view_of(lesson.person), teacher, student, person, note)
 
 
 class DistilledClassifier(ClassifierMixin, Distilled):
@@ -502,12 +521,12 @@ class DistilledClassifier(ClassifierMixin, Distilled):
         model_: the Student, an `nkd.model.Model`, which needs no scikit-learn.
         teacher_: the teacher, fitted; None if there is none.
         n_iter_: the epochs.
-        comparison_: with `compare=N`, what it found: a `Comparison`.
+        comparison_: with `compare=N`, what it found: an `AgainstPerson`.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
     """
 
     kind = Classification
-    folds = 0
+    default_folds = 0
 
     def predict(self, X: Any) -> np.ndarray:
         """The labels (N,) with the largest logits."""
@@ -528,18 +547,17 @@ class DistilledClassifier(ClassifierMixin, Distilled):
         if new:
             self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
-            raise UserError(f"y has only one class, {self.classes_[0]!r}; two are needed")
+            raise UserError(f"y has only one class, {shown(self.classes_)}; two are needed")
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
-            raise UserError(f"the class {unknown[0]!r} of the test rows is not in y")
+            raise UserError(f"the test rows have {shown(unknown)}, which are not in y")
         return np.searchsorted(self.classes_, y)
 
     def _form(self, targets: np.ndarray) -> Logits:
         return Logits(self.classes_)
 
     def _about(self, targets: np.ndarray) -> dict[str, Any]:
-        names = tuple(map(str, self.classes_.tolist()))
-        return {"classes": len(names), "class_names": names}
+        return {"class_names": tuple(map(str, self.classes_.tolist()))}
 
 
 class DistilledRegressor(RegressorMixin, Distilled):
@@ -559,7 +577,7 @@ class DistilledRegressor(RegressorMixin, Distilled):
     """
 
     kind = Regression
-    folds = 5
+    default_folds = 5
 
     def predict(self, X: Any) -> np.ndarray:
         """The values (N,), or (N, O) if `fit` was given such."""
@@ -573,7 +591,8 @@ class DistilledRegressor(RegressorMixin, Distilled):
         return tags
 
     def _targets(self, y: np.ndarray, new: bool) -> np.ndarray:
-        self._flat = y.ndim == 1
+        if new:
+            self._flat = y.ndim == 1
         return y.reshape(len(y), -1).astype(np.float64)
 
     def _form(self, targets: np.ndarray) -> Values:

@@ -298,7 +298,8 @@ class Experiment:
             parts = [slice(n * half, (n + 1) * half) for n in range(len(group))]
             for (name, _), one in zip(group, Contender.of(training, *parts), strict=True):
                 contenders[name] = one
-        return Results(self.problem, self.view, self.teacher, **contenders)
+        student, person = contenders["student"], contenders["person"]
+        return Results(self.problem, self.view, self.teacher, student, person)
 
     def finals(self, lessons: Mapping[str, Lesson], what: str) -> dict[str, np.ndarray]:
         """Train by lessons, and return the decisive measure of each, (seeds,).

@@ -9,7 +9,6 @@ It needs NumPy and safetensors, and imports nothing else:
 import itertools
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nkd import files
+from nkd.arrays import check_finite, numbers
 from nkd.errors import UserError
 
 if TYPE_CHECKING:
@@ -178,8 +178,8 @@ class Model:
 
         Args:
             x: the rows.
-            dtype: to compute in. In float64 a row has the same outputs in any company; in float32
-                the last digit may differ, since products may add up in another order.
+            dtype: to compute in. A row's outputs may differ in their last digits in another
+                company, since products then add up in another order; in float64 by 1e-12 or so.
 
         Raises:
             UserError: x is not (N, I), or a number of it is not finite. A single row is x[None].
@@ -223,25 +223,14 @@ class Model:
         Raises:
             UserError: see `outputs`.
         """
-        x = np.asarray(x)
+        x = numbers(x, "x")
         if x.ndim != 2 or x.shape[1] != self.sizes[0]:
             raise UserError(
                 f"x has the shape {x.shape}: give rows (N, {self.sizes[0]}), one row as (1, "
                 f"{self.sizes[0]})"
             )
-        try:
-            x = x if x.dtype.kind in "biuf" else x.astype(np.float64)
-            with np.errstate(over="ignore"):  # found below
-                seen = (x if self.mean is None else (x - self.mean) / self.deviation).astype(
-                    np.float32
-                )
-        except (TypeError, ValueError):
-            raise UserError("x holds something that is not a number: give numbers only") from None
-        if not np.isfinite(seen).all():
-            row, column = np.argwhere(~np.isfinite(seen))[0]
-            raise UserError(
-                f"x has {x[row, column]} in row {row}, column {column}: give finite numbers"
-            )
+        check_finite(x, "x")
+        seen = (x if self.mean is None else (x - self.mean) / self.deviation).astype(np.float32)
         if self.bound is not None:
             np.clip(seen, -self.bound, self.bound, out=seen)
         return seen * np.float32(self.scale)
@@ -255,16 +244,15 @@ class Model:
             "layers": "z = x W + b, ReLU between layers; W is (inputs, outputs)",
             "scale": json.dumps(self.scale),
         }
-        measured = "feature" if self.image_shape is None else "pixel"
-        if self.mean is None or self.deviation is None:
-            described["input"] = f"x = {self.scale!r} * {measured}"
-        else:
-            described["input"] = f"x = ({measured} - mean) / deviation"
+        read = "feature" if self.image_shape is None else "pixel"
+        if self.mean is not None and self.deviation is not None:
+            read = f"({read} - mean) / deviation"
             described["mean"] = json.dumps(self.mean.tolist())
             described["deviation"] = json.dumps(self.deviation.tolist())
         if self.bound is not None:
-            described["input"] += ", cut off at -bound and bound"
+            read = f"clip({read}, -bound, bound)"
             described["bound"] = json.dumps(self.bound)
+        described["input"] = f"x = {read}" if self.scale == 1 else f"x = {self.scale!r} * {read}"
         for name in ("classes", "features", "image_shape"):
             if getattr(self, name):
                 described[name] = json.dumps(getattr(self, name), ensure_ascii=False)
@@ -321,9 +309,7 @@ class Model:
         try:
             model = cls(**arguments_of(metadata, tensors))
         except KeyError as missing:
-            raise UserError(
-                f"its metadata lack {missing}: nkd did not write it, or an earlier version did"
-            ) from None
+            raise UserError(f"its metadata lack {missing}, so nkd did not write it") from None
         except (TypeError, ValueError) as error:
             raise UserError(f"its metadata are not as nkd writes them ({error})") from None
         if metadata["sizes"] != json.dumps(model.sizes):
@@ -393,8 +379,10 @@ def arguments_of(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray])
     Raises:
         UserError, KeyError, TypeError, ValueError: something is missing, or not as it should be.
     """
-    numbers = range(1, len(json.loads(metadata["sizes"])))
-    names = [(f"dense{number}.W", f"dense{number}.b") for number in numbers]
+    names = [
+        (f"dense{number}.W", f"dense{number}.b")
+        for number in range(1, len(json.loads(metadata["sizes"])))
+    ]
     if set(tensors) != set(itertools.chain(*names)):
         raise UserError(
             f"it has the tensors {', '.join(sorted(tensors))}, not dense1.W, dense1.b and so on "
@@ -403,18 +391,9 @@ def arguments_of(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray])
     layers = [(tensors[W], tensors[b]) for W, b in names]
     in_json = ("scale", "mean", "deviation", "bound", "classes", "features", "image_shape")
     given = {name: json.loads(metadata[name]) for name in in_json if name in metadata}
-    # Files of earlier versions name neither the scale nor the task.
-    old = re.match(r"x = (\S+) \* ", metadata["input"])
-    if old and "scale" not in given:
-        given["scale"] = float(old[1])
-    task = metadata.get("task")
-    if task is None and layers[-1][1].size == 1:
-        task = "regression"
-    elif task is None and metadata["input"].endswith("pixel"):
-        task = "classification"
     return given | {
         "layers": layers,
-        "task": metadata["task"] if task is None else task,
+        "task": metadata["task"],
         "unit": metadata.get("unit", ""),
         "facts": {name: text for name, text in metadata.items() if name not in OWN_KEYS},
     }

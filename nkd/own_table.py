@@ -33,7 +33,7 @@ SHOWN_COLUMNS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class OwnTable:
     """The rows of a table that have a target.
 
     Args:
@@ -53,7 +53,7 @@ class Table:
     without: int
 
     @classmethod
-    def of(cls, frame: "DataFrame", target: str, task: str = "auto") -> "Table":
+    def of(cls, frame: "DataFrame", target: str, task: str = "auto") -> "OwnTable":
         """What is to be learned from a table.
 
         Args:
@@ -80,7 +80,7 @@ class Table:
             )
         column = known[target]
         found, why = decided(column, task)
-        y = numbers_of(column) if found == "regression" else labels_of(column)
+        y = numbers_of(column) if found == "regression" else labels_in(column)
         check_different(y, target)
         if found == "classification":
             check_classes(y, target)
@@ -197,10 +197,10 @@ def decided(column: "Series", task: str) -> tuple[Task, str]:
     )
 
 
-def labels_of(column: "Series") -> np.ndarray:
+def labels_in(column: "Series") -> np.ndarray:
     """The labels of a target: whole numbers as int64, all else as text."""
     if kind_of(column) == NUMBERS:
-        return numbers_of(column).astype(np.int64)
+        return column.to_numpy(np.int64)
     return texts_of(column).astype(str)
 
 

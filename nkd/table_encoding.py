@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nkd.arrays import LARGEST
 from nkd.errors import UserError
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
     from sklearn.compose import ColumnTransformer
 
-FEWEST_ROWS = 5
+FEWEST_ROWS_OF_CATEGORY = 5
 """A category with fewer rows is rare: all rare ones of a column are one input."""
 
 MOST_CATEGORIES = 30
@@ -72,8 +73,8 @@ class Input:
     def of(self, column: "Series") -> np.ndarray:
         """The input for each value of the column, (N,) float64."""
         if self.one_of is not None:
-            wanted = np.array(self.one_of, dtype=object)
-            return np.isin(texts_of(column), wanted).astype(np.float64)
+            wanted, (places, texts) = set(self.one_of), factorised(column)
+            return np.array([text in wanted for text in texts], np.float64)[places]
         return numbers_of(column, missing=self.median)
 
 
@@ -182,7 +183,7 @@ def transformer_of(frame: "DataFrame") -> "ColumnTransformer":
 
     categories = OneHotEncoder(
         handle_unknown="ignore",
-        min_frequency=FEWEST_ROWS,
+        min_frequency=FEWEST_ROWS_OF_CATEGORY,
         max_categories=MOST_CATEGORIES,
         sparse_output=False,
     )
@@ -244,8 +245,8 @@ def useless(column: "Series") -> str:
         most = column.value_counts(dropna=False).max()
         if most == 1:
             return "a different text in every row"
-        if most < FEWEST_ROWS:
-            return f"no text in {FEWEST_ROWS} rows or more"
+        if most < FEWEST_ROWS_OF_CATEGORY:
+            return f"no text in {FEWEST_ROWS_OF_CATEGORY} rows or more"
     return ""
 
 
@@ -263,6 +264,12 @@ def kind_of(column: "Series") -> str:
 
 def texts_of(column: "Series") -> np.ndarray:
     """The values as text, None where one is missing: an array (N,) of objects."""
+    places, texts = factorised(column)
+    return np.array(texts, dtype=object)[places]
+
+
+def factorised(column: "Series") -> tuple[np.ndarray, list[str | None]]:
+    """For each value where its text stands (N,), and the different texts; None is a missing one."""
     from pandas import factorize
 
     def text(value: Any) -> str:
@@ -271,7 +278,7 @@ def texts_of(column: "Series") -> np.ndarray:
         return str(int(value)) if whole else str(value)
 
     places, values = factorize(column)  # the place of a missing value is −1
-    return np.array([*map(text, values), None], dtype=object)[places]
+    return places, [*map(text, values), None]
 
 
 def numbers_of(column: "Series", missing: float | None = None) -> np.ndarray:
@@ -284,7 +291,7 @@ def numbers_of(column: "Series", missing: float | None = None) -> np.ndarray:
         values = column.to_numpy(np.float64, na_value=np.nan if missing is None else missing)
     except (TypeError, ValueError) as error:
         raise UserError(f"column {column.name!r} does not hold numbers alone ({error})") from None
-    beyond = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
+    beyond = np.flatnonzero(np.abs(values) > LARGEST)
     if len(beyond):
         raise UserError(
             f"column {column.name!r} has {values[beyond[0]]:g} in row {column.index[beyond[0]]}: "

@@ -5,25 +5,25 @@ what becomes of its answers in a classification and in a regression.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils.validation import check_is_fitted
 
+from nkd.arrays import numbers
 from nkd.errors import UserError
 from nkd.losses import one_hot, softmax
 
 FLOOR = 1e-3
 """What a probability is at least when its logarithm is taken, so that a teacher's 0 is not −∞."""
 
-Method = Callable[[str], np.ndarray]
-"""What the method of that name of an estimator answers about some rows."""
+Folds = list[tuple[np.ndarray, np.ndarray]]
+"""For each fold the numbers of the other rows, and of its own."""
 
 
 class Logits:
@@ -36,32 +36,29 @@ class Logits:
     def __init__(self, classes: np.ndarray) -> None:
         self.classes, self.columns = classes, len(classes)
 
-    def of_estimator(self, teacher: Any, classes: Any, method: Method) -> np.ndarray:
+    def of_estimator(self, teacher: Any, rows: Any) -> np.ndarray:
         """log p, from `predict_proba` if there is one; p is at least `FLOOR`.
 
         Else p is the softmax of `decision_function`, which is as sure as its scores are far apart,
         or, with `predict` alone, 1 for the label: how sure the teacher is, and which other class it
         thought of, is then lost. A class that the teacher does not know has the probability 0.
-
-        Args:
-            teacher: the estimator.
-            classes: the labels that it knows, in its order.
-            method: what it answers.
         """
-        place = {label: number for number, label in enumerate(np.asarray(classes).tolist())}
+        classes = np.asarray(getattr(teacher, "classes_", self.classes)).tolist()
+        place = {label: number for number, label in enumerate(classes)}
         columns = [place.get(label, -1) for label in self.classes.tolist()]
         if max(columns) < 0:
-            raise UserError(
-                f"the teacher knows the classes {shown(classes)}, and y has {shown(self.classes)}"
-            )
+            raise UserError(f"the teacher knows {shown(classes)}, and y has {shown(self.classes)}")
         if hasattr(teacher, "predict_proba"):
-            p = np.asarray(method("predict_proba"))
+            p = np.asarray(teacher.predict_proba(rows))
         elif hasattr(teacher, "decision_function"):
-            scores = np.asarray(method("decision_function"))
+            scores = np.asarray(teacher.decision_function(rows))
             p = softmax(scores if scores.ndim > 1 else np.stack([0 * scores, scores], axis=-1))
         else:
-            labels = [place.get(label, -1) for label in np.asarray(method("predict")).tolist()]
-            p = one_hot(np.array(labels), len(place))
+            labels = np.asarray(teacher.predict(rows)).tolist()
+            unknown = sorted(set(labels) - set(place), key=str)
+            if unknown:
+                raise UserError(f"the teacher says {shown(unknown)}, and y has {shown(classes)}")
+            p = one_hot(np.array([place[label] for label in labels]), len(place))
         if p.ndim != 2 or p.shape[1] != len(place):
             raise UserError(
                 f"the teacher answered with an array {p.shape}; it knows {len(place)} classes"
@@ -83,10 +80,15 @@ class Logits:
         """Whether an estimator's answers are of this form."""
         return not is_regressor(teacher)
 
-    def folds(self, y: np.ndarray, number: int, seed: int) -> Any:
-        """Folds of rows with all classes in proportion; no more than the largest class has rows."""
+    def folds(self, y: np.ndarray, number: int, seed: int) -> Folds:
+        """Folds with all classes in proportion; no more than the largest class has rows."""
         number = min(number, int(np.unique(y, return_counts=True)[1].max()))
-        return StratifiedKFold(number, shuffle=True, random_state=seed) if number > 1 else None
+        if number < 2:
+            return []
+        folds = StratifiedKFold(number, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():  # a class may have fewer rows than there are folds
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            return list(folds.split(y, y))
 
 
 class Values:
@@ -99,9 +101,9 @@ class Values:
     def __init__(self, columns: int) -> None:
         self.columns = columns
 
-    def of_estimator(self, teacher: Any, classes: Any, method: Method) -> np.ndarray:
+    def of_estimator(self, teacher: Any, rows: Any) -> np.ndarray:
         """What it predicts."""
-        return self.of_array(np.asarray(method("predict")))
+        return self.of_array(np.asarray(teacher.predict(rows)))
 
     def of_array(self, outputs: np.ndarray) -> np.ndarray:
         """The values as they are, in columns."""
@@ -115,10 +117,12 @@ class Values:
         """Whether an estimator's answers are of this form."""
         return not is_classifier(teacher)
 
-    def folds(self, y: np.ndarray, number: int, seed: int) -> Any:
-        """Folds of rows drawn at random; no more than there are rows."""
+    def folds(self, y: np.ndarray, number: int, seed: int) -> Folds:
+        """Folds drawn at random; no more than there are rows."""
         number = min(number, len(y))
-        return KFold(number, shuffle=True, random_state=seed) if number > 1 else None
+        if number < 2:
+            return []
+        return list(KFold(number, shuffle=True, random_state=seed).split(y))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +133,13 @@ class Taught:
         teacher: the estimator, fitted; or the function or array as it was given.
         said: its outputs on the training rows: logits (N, C) or values (N, O).
         ask: gives its outputs on further rows; an array cannot be asked, which is a UserError.
+        fitted_here: whether it was fitted on these rows, and so has not seen any others.
     """
 
     teacher: Any
     said: np.ndarray
     ask: Callable[[Any], np.ndarray]
+    fitted_here: bool = False
 
 
 def taught(
@@ -142,9 +148,9 @@ def taught(
     """Hear a teacher about the rows X, and fit it first if it is an estimator that is not fitted.
 
     An estimator that is fitted here has seen the rows' own labels, and what it says about them is
-    too good. So it says nothing about a row that it has seen: with `cross_fit` K, K copies are
-    fitted, each without a K-th of the rows, and heard about those (Dao, Kamath, Syrgkanis and
-    Mackey 2021, arXiv:2104.09732). It is then fitted on all rows, for further rows.
+    too good. With `cross_fit` K it says nothing about a row that it has seen: K copies are fitted,
+    each without a K-th of the rows, and heard about those (Dao, Kamath, Syrgkanis and Mackey 2021,
+    arXiv:2104.09732). For further rows, one is fitted on all.
 
     Args:
         teacher: an estimator, which is used as it is if it is fitted, and cloned if not; a function
@@ -158,7 +164,7 @@ def taught(
         UserError: it cannot be a teacher here, or its answer has the wrong shape or is not finite.
     """
 
-    def checked(answer: Any, rows: int) -> np.ndarray:
+    def checked(answer: np.ndarray, rows: int) -> np.ndarray:
         if answer.shape != (rows, form.columns) or not np.isfinite(answer).all():
             raise UserError(
                 f"the teacher answered about {rows:,} rows with an array {answer.shape}; needed "
@@ -167,41 +173,29 @@ def taught(
         return answer
 
     if hasattr(teacher, "fit"):
-        if not hasattr(teacher, "__sklearn_tags__"):
-            raise UserError(
-                f"teacher={type(teacher).__name__} is no estimator of scikit-learn: give a "
-                "function of X that returns its outputs"
-            )
-        if not form.suits(teacher):
-            raise UserError(
-                f"teacher={type(teacher).__name__}: a classifier teaches a classifier, and a "
-                "regressor a regressor"
-            )
-        fitted, folds = teacher, None
-        if not is_fitted(teacher):
-            teacher = seeded(teacher, seed)
-            fitted, folds = clone(teacher).fit(X, y), form.folds(y, cross_fit, seed)
+        check_estimator(teacher, form)
+        if is_fitted(teacher):
 
-        def ask(rows: Any) -> np.ndarray:
-            known = getattr(fitted, "classes_", getattr(form, "classes", None))
-            method = lambda name: getattr(fitted, name)(rows)  # noqa: E731
-            return checked(form.of_estimator(fitted, known, method), len(rows))
+            def ask(rows: Any) -> np.ndarray:
+                return checked(form.of_estimator(teacher, rows), len(rows))
 
-        if folds is None:
-            return Taught(fitted, ask(X), ask)
+            return Taught(teacher, ask(X), ask)
 
-        def unseen(name: str) -> np.ndarray:
-            with small_classes():
-                return cross_val_predict(teacher, X, y, cv=folds, method=name)
+        new = seeded(teacher, seed)
+        fitted = clone(new).fit(X, y)
 
-        said = form.of_estimator(teacher, getattr(form, "classes", None), unseen)
-        return Taught(fitted, checked(said, len(X)), ask)
+        def ask_fitted(rows: Any) -> np.ndarray:
+            return checked(form.of_estimator(fitted, rows), len(rows))
+
+        folds = form.folds(y, cross_fit, seed)
+        said = np.empty((len(X), form.columns)) if folds else ask_fitted(X)
+        for others, part in folds:
+            one = clone(new).fit(some_rows(X, others), y[others])
+            said[part] = checked(form.of_estimator(one, some_rows(X, part)), len(part))
+        return Taught(fitted, said, ask_fitted, fitted_here=True)
 
     def of_array(answer: Any, rows: int) -> np.ndarray:
-        try:
-            return checked(form.of_array(np.asarray(answer, np.float64)), rows)
-        except (TypeError, ValueError) as error:
-            raise UserError(str(error)) from None
+        return checked(form.of_array(numbers(answer, "the teacher's answer")), rows)
 
     if callable(teacher):
 
@@ -217,6 +211,25 @@ def taught(
         )
 
     return Taught(teacher, of_array(teacher, len(X)), refuse)
+
+
+def some_rows(table: Any, which: np.ndarray) -> Any:
+    """Some rows of a data frame or an array, by their numbers."""
+    return table.iloc[which] if hasattr(table, "iloc") else table[which]
+
+
+def check_estimator(teacher: Any, form: Logits | Values) -> None:
+    """Refuse an object that has a method `fit`, but is no estimator of the right kind."""
+    if not hasattr(teacher, "__sklearn_tags__"):
+        raise UserError(
+            f"teacher={type(teacher).__name__} is no estimator of scikit-learn: give a function of "
+            "X that returns its outputs"
+        )
+    if not form.suits(teacher):
+        raise UserError(
+            f"teacher={type(teacher).__name__}: a classifier teaches a classifier, and a regressor "
+            "a regressor"
+        )
 
 
 def seeded(estimator: Any, seed: int) -> Any:
@@ -238,16 +251,7 @@ def is_fitted(estimator: Any) -> bool:
     return True
 
 
-@contextmanager
-def small_classes() -> Iterator[None]:
-    """Be silent about classes with fewer rows than folds: a fold's teacher may not know them."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        warnings.filterwarnings("ignore", "Number of classes in training fold", RuntimeWarning)
-        yield
-
-
-def shown(classes: np.ndarray) -> str:
+def shown(classes: Iterable[Any]) -> str:
     """Some classes for a message."""
-    texts = [str(each) for each in np.asarray(classes).tolist()]
-    return ", ".join(texts[:5]) + ("…" if len(texts) > 5 else "")
+    texts = [str(each) for each in np.asarray(list(classes)).tolist()]
+    return f"the classes {', '.join(texts[:5])}" + ("…" if len(texts) > 5 else "")

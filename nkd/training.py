@@ -516,7 +516,7 @@ class Training:
                 raise UserError(
                     f"training diverged in epoch {number} (seed {seed}): "
                     f"the loss is not a finite number; lower the learning rate "
-                    f"{settings.learning_rate:g} (--learning-rate)"
+                    f"{settings.learning_rate:g}"
                 )
             split = self.gradient_split() if reported else None
             if self.average is not None and number < settings.epochs:

@@ -126,56 +126,54 @@ def test_a_run_writes_a_file_that_is_a_model_and_is_read_by_others(tmp_path):
     np.testing.assert_array_equal(model.outputs(x), nkd.Model.of(training).outputs(x))
 
 
-def old_file(sizes, **metadata):
-    """A file as earlier versions wrote it: without task, scale and classes."""
-    random, tensors = np.random.default_rng(0), {}
+def file_of(sizes, **metadata):
+    """A file of a regression with these metadata."""
+    tensors = {}
     for number, (i, o) in enumerate(itertools.pairwise(sizes), start=1):
-        W, b = random.normal(size=(i, o)), random.normal(size=o)
-        tensors |= {f"dense{number}.W": W.astype(np.float32), f"dense{number}.b": b}
-    return save(tensors, {"sizes": json.dumps(sizes), "seed": "0", **metadata})
-
-
-def test_a_file_of_an_earlier_version_is_loaded_where_its_task_is_plain():
-    scaled = {"mean": "[1, 2]", "deviation": "[3, 4]", "bound": "5.0"}
-    scaled["input"] = "x = (feature - mean) / deviation, cut off at -bound and bound"
-    pixels = {"input": "x = 0.00392156862745098 * pixel"}
-    classifier = nkd.Model.from_bytes(old_file([4, 3, 3], **pixels))
-    assert (classifier.task, classifier.scale) == ("classification", 1 / 255)
-    regressor = nkd.Model.from_bytes(old_file([2, 3, 1], **scaled))
-    assert (regressor.task, regressor.bound) == ("regression", 5.0)
-    message = message_of(nkd.Model.from_bytes, old_file([2, 3, 3], **scaled))
-    assert "lack 'task'" in message and "earlier version" in message
+        tensors |= {f"dense{number}.W": np.ones((i, o)), f"dense{number}.b": np.ones(o)}
+    return save(tensors, {"sizes": json.dumps(sizes), "task": "regression", **metadata})
 
 
 WHOLE = nkd.Model([(np.ones((2, 3)), np.ones(3)), (np.ones((3, 1)), np.ones(1))], "regression")
-UNIT = {"input": "x = 1.0 * feature"}
+SCALED = {"mean": "[1, 1]", "deviation": "[1, 1]"}
+TASK = {"sizes": "[2, 2]", "task": "regression"}
 BAD_FILES = {
-    "empty": b"",
-    "text": b"not a network at all, but some text",
-    "truncated": WHOLE.to_bytes()[:-4],
-    "header alone": WHOLE.to_bytes()[:60],
-    "somebody else's": save({"weight": np.zeros((2, 2))}),
-    "other tensors": save({"dense1.W": np.zeros((2, 2))}, {"sizes": "[2, 2]", **UNIT}),
-    "other sizes": old_file([2, 1], **UNIT).replace(b"[2, 1]", b"[2, 4]"),
-    "layers that do not follow": save(
-        {"dense1.W": np.zeros((2, 2)), "dense1.b": np.zeros(3)}, {"sizes": "[2, 2]", **UNIT}
+    "empty": (b"", "no safetensors file"),
+    "text": (b"not a network at all, but some text", "no safetensors file"),
+    "truncated": (WHOLE.to_bytes()[:-4], "no safetensors file"),
+    "header alone": (WHOLE.to_bytes()[:60], "no safetensors file"),
+    "somebody else's": (save({"weight": np.zeros((2, 2))}), "lack 'sizes'"),
+    "no task": (save({}, {"sizes": "[2]"}), "lack 'task'"),
+    "other tensors": (
+        save({"dense1.W": np.zeros((2, 2))}, {"sizes": "[2, 2]"}),
+        "not dense1.W, dense1.b",
     ),
-    "not finite": save(
-        {"dense1.W": np.full((2, 1), np.nan), "dense1.b": np.zeros(1)}, {"sizes": "[2, 1]", **UNIT}
+    "other sizes": (file_of([2, 1]).replace(b"[2, 1]", b"[2, 4]"), "sizes"),
+    "layers that do not follow": (
+        save({"dense1.W": np.zeros((2, 2)), "dense1.b": np.zeros(3)}, TASK),
+        "do not follow each other",
     ),
-    "sizes that are no list": old_file([2, 1], **UNIT).replace(b"[2, 1]", b'{"2":1'),
-    "a mean of text": old_file([2, 1], **UNIT, mean='["a", "b"]', deviation="[1, 1]"),
-    "a mean too short": old_file([2, 1], **UNIT, mean="[1]", deviation="[1]"),
-    "a deviation of 0": old_file([2, 1], **UNIT, mean="[1, 1]", deviation="[1, 0]"),
-    "an unknown task": old_file([2, 1], **UNIT, task="clustering"),
-    "classes of both kinds": old_file([2, 2], **UNIT, task="classification", classes='["a", 1]'),
+    "not finite": (
+        save({"dense1.W": np.full((2, 1), np.nan), "dense1.b": np.zeros(1)}, TASK),
+        "not a finite number",
+    ),
+    "sizes that are no list": (file_of([2, 1]).replace(b"[2, 1]", b"12345."), "as nkd writes"),
+    "a mean of text": (file_of([2, 1], **SCALED | {"mean": '["a", "b"]'}), "as nkd writes"),
+    "a mean too short": (file_of([2, 1], **SCALED | {"mean": "[1]"}), "give 2 numbers"),
+    "a deviation of 0": (file_of([2, 1], **SCALED | {"deviation": "[1, 0]"}), "give 2 numbers"),
+    "an unknown task": (file_of([2, 1], task="clustering"), "'clustering'"),
+    "classes of both kinds": (
+        file_of([2, 2], task="classification", classes='["a", 1]'),
+        "all of them strings",
+    ),
 }
 
 
-@pytest.mark.parametrize("content", BAD_FILES.values(), ids=BAD_FILES)
-def test_a_bad_file_is_refused_in_one_line_that_names_it(tmp_path, content):
+@pytest.mark.parametrize(("content", "said"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_bad_file_is_refused_in_one_line_that_names_it(tmp_path, content, said):
     (tmp_path / "bad.safetensors").write_bytes(content)
-    assert "bad.safetensors: " in message_of(nkd.load, tmp_path / "bad.safetensors")
+    message = message_of(nkd.load, tmp_path / "bad.safetensors")
+    assert "bad.safetensors: " in message and said in message
 
 
 def test_a_path_that_cannot_be_read_or_written_is_told_in_one_line(tmp_path):

@@ -102,7 +102,9 @@ def verdict(results: Results) -> tuple[str, str, str]:
         f"{f' (means of {len(results.seeds)} networks each)' if n > 1 else ''}. "
         f"The teacher itself: {text['teacher']}."
     )
-    if difference.verdict == "better" and mean["teacher"] < mean["person"]:
+    if results.note:
+        finding += f" {results.note}"
+    elif difference.verdict == "better" and mean["teacher"] < mean["person"]:
         closed = difference.mean / (mean["teacher"] - mean["person"])
         finding += f" The small network came {100 * closed:.0f} % of the way to it."
 
@@ -118,7 +120,7 @@ def verdict(results: Results) -> tuple[str, str, str]:
     several, all_pairs = results.teachers > 1, len(results.seeds)
     sureness = (
         f"How sure? There were {all_pairs} pairs of small networks, each pair with its own random "
-        "start; within a pair, the teacher was the only difference. "
+        "start; within a pair, both started alike, and only one had the teacher. "
     )
     if several:
         sureness += f"They had {n} different teachers, and what counts is how these differ. "

@@ -102,6 +102,7 @@ class Results:
     Args:
         teacher: the training of the teachers, or their outputs.
         student, person: the networks of all seeds.
+        note: what the sentence says besides, such as that the teacher may have seen the test rows.
 
     Attributes:
         difference: Student − Person in the decisive measure: the verdict.
@@ -117,8 +118,9 @@ class Results:
         teacher: Training | TeacherOutputs,
         student: Contender,
         person: Contender,
+        note: str = "",
     ) -> None:
-        self.problem, self.view = problem, view
+        self.problem, self.view, self.note = problem, view, note
         self.comparison: Comparison | None = None
         self.moved: Moved | None = None
         self.counts: dict[str, ByNumber] = {}
@@ -169,7 +171,7 @@ class Results:
                 for name in ("student", "person")
             )
             text += f" {mcnemar(student, person).sentence('Student', 'Person')}"
-        return text
+        return f"{text} {self.note}".rstrip()
 
     def learned(self, name: str) -> dict[str, np.ndarray]:
         """How close one of the three is to the teacher, and how well calibrated it is, per seed.
