@@ -61,6 +61,7 @@ def record(name: str, kind: str, results: Results, x: np.ndarray) -> dict[str, A
         "inputs": model.sizes[0],
         "measure": results.view.decisive.name,
         **{who: each.tolist() for who, each in values.items()},
+        "loss": {who: float(results.final(who)["loss"].mean()) for who in results.networks},
         "difference": results.difference.mean,
         "low": results.difference.low,
         "high": results.difference.high,
@@ -98,7 +99,7 @@ def table(found: list[dict[str, Any]]) -> str:
     """The table, in Markdown."""
     head = [
         "data", "teacher", "error: Teacher", "Student", "Person", "Student − Person", "verdict",
-        "Teacher, bytes", "Student, bytes (C)", "Teacher, 1 row", "Student, 1 row",
+        "NLL: Student, Person", "Teacher, bytes", "Student, bytes (C)", "Teacher, 1 row", "Student, 1 row",
     ]  # fmt: skip
     rows = [head, ["---"] * len(head)]
     for each in found:
@@ -116,6 +117,7 @@ def table(found: list[dict[str, Any]]) -> str:
                 *(text(each[who]) for who in ("teacher", "student", "person")),
                 f"{text(each['difference'], '+')} {interval}",
                 each["verdict"],
+                "{student:.3f}, {person:.3f}".format(**each["loss"]) if counts else "–",
                 f"{each['teacher_bytes']:,}",
                 f"{each['constant_bytes']:,}",
                 *(f"{1e6 * each[f'{who}_seconds']:,.0f} µs" for who in ("teacher", "student")),

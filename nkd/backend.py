@@ -255,7 +255,7 @@ def choose(name: str = "auto", *, tf32: bool = False) -> Backend:
         UserError: the name is unknown, or what was asked for cannot be used.
     """
     if name not in NAMES:
-        raise UserError(f"--backend {name}: choose one of {', '.join(NAMES)}")
+        raise UserError(f"backend {name!r}: choose one of {', '.join(NAMES)}")
     if name == "cupy" or (name == "auto" and tf32):
         return CupyBackend(tf32)
     if tf32:

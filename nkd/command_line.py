@@ -321,6 +321,9 @@ def exit_code_of(work: Callable[[], None]) -> int:
             file=sys.stderr,
         )
         return 2
+    except OSError as error:  # a disk that is full, a folder in the place of a file
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as interrupt:
         print(f"\ninterrupted; {str(interrupt) or 'nothing was written'}", file=sys.stderr)
         return 130
@@ -403,7 +406,14 @@ def command_of(name: str, values: Mapping[str, Any], *arguments: str) -> str:
     words += arguments
     for flag, value in values.items():
         if flag != "out" and value is not False and value not in (None, "", []):
-            words.append(f"--{flag.replace('_', '-')}")
-            if value is not True:
-                words += map(str, value if isinstance(value, list) else [value])
+            word, texts = (
+                f"--{flag.replace('_', '-')}",
+                value if isinstance(value, list) else [value],
+            )
+            if value is True:
+                words.append(word)
+            elif str(texts[0]).startswith("-"):  # it would be read as a flag
+                words.append(f"{word}={texts[0]}")
+            else:
+                words += [word, *map(str, texts)]
     return shlex.join(words)

@@ -15,7 +15,7 @@ from nkd.command_line import check_hidden, command_of, hidden_units, wrong
 from nkd.model import Model
 from nkd.own_table import OwnTable, read
 from nkd.random_streams import LARGEST_SEED
-from nkd.table_encoding import Encoding, columns_text
+from nkd.table_encoding import CATEGORIES, Encoding, columns_text, kind_of, no_number
 
 if TYPE_CHECKING:
     from nkd.estimators import DistilledClassifier, DistilledRegressor
@@ -89,12 +89,15 @@ def run(flags: Flags) -> None:
     from pandas import DataFrame
     from threadpoolctl import threadpool_limits
 
-    from nkd.report.files import Folder
+    from nkd.report.files import FILES, TABLE_FILES, Folder
     from nkd.report.screen import Screen
 
     name = Path(path.name.removesuffix(".gz")).stem
     out = flags.out.replace("<table>", name).replace("<time>", time.strftime("%Y%m%d-%H%M%S"))
     folder, screen = Folder(Path(out)), Screen()
+
+    if path.name in (*FILES, *TABLE_FILES) and path.resolve().parent == folder.path.resolve():
+        raise wrong("out", folder.path, f"a file there would replace {path.name}; name another")
 
     screen.print(f"{path.name}: {len(frame):,} rows, {len(frame.columns)} columns")
     if frame.index.name is not None:
@@ -105,6 +108,13 @@ def run(flags: Flags) -> None:
     screen.print(f"{flags.target!r} is learned as {table.task}: {why}; {table.described()}")
     if encoding.left_out:
         screen.print(f"Columns left out: {columns_text(encoding.left_out)}")
+    texts = [name for name in table.features if kind_of(table.features[name]) == CATEGORIES]
+    if texts:
+        screen.print(f"Taken for text: {', '.join(map(repr, texts))}")
+    for name in texts:
+        broken = no_number(table.features[name])
+        if broken is not None:
+            screen.print(f"{name!r} is text because of {broken!r}: is that meant?", style="yellow")
     for each in encoding.inputs:
         if each.one_of and len(each.one_of) > 1:
             screen.print(f"{each.name!r} stands for {len(each.one_of)} texts with few rows each")
@@ -125,7 +135,10 @@ def run(flags: Flags) -> None:
         results = student.against_person(x, table.y, flags.pairs, title=path.name)
         screen.print(results.table())
         screen.print(results.sentence(), style="bold")
-        screen.print("\nNow the Student to use, trained on all rows")
+        if results.difference.verdict == "worse":
+            screen.print("\nThe teacher does harm here: the network to use is trained without it")
+            student.set_params(alpha=0.0)
+        screen.print("\nNow the network to use, trained on all rows")
         student.fit(x, table.y)
 
     facts = {"network": "student", "dataset": path.name, "target": flags.target}

@@ -43,6 +43,9 @@ from nkd.training import Settings, Training
 HELD_OUT = 0.2
 """The share of the rows on which Students and Persons are compared."""
 
+NEVER = 1e30
+"""The deviation of a feature that was the same in all rows: any later value counts as 0."""
+
 TEACHER_LAYERS = (256, 128, 64)
 """Hidden units of the teacher that is a network of nkd's own."""
 
@@ -215,7 +218,7 @@ class Distilled(BaseEstimator):
         self.teacher_, self.n_iter_ = lesson.teacher, training.settings.epochs
         self.model_ = Model.of(training, 0, **self._names())
         if self.compare:
-            self._results = self._compare(rows, seed, self.compare, "your data")
+            self._results = self._compare(rows, seed, int(self.compare), "your data")
             self.comparison_ = AgainstPerson.of(self._results)
         return self
 
@@ -345,9 +348,20 @@ class Distilled(BaseEstimator):
         """
         of_numbers = self.kind is Regression
         options = {"dtype": np.float64, "multi_output": of_numbers, "y_numeric": of_numbers}
+        if hasattr(X, "select_dtypes"):
+            texts = X.select_dtypes(exclude=["number", "bool"]).columns
+            if len(texts):
+                raise UserError(
+                    f"column {texts[0]!r} of X holds no numbers: encode it first, for example by a "
+                    "ColumnTransformer before the Student in a Pipeline"
+                )
         x, y = validate_data(self, X, y, reset=new, **options)
         said, array = None, not (hasattr(self.teacher, "fit") or callable(self.teacher))
         if self.teacher is not None and array and new:
+            if isinstance(self.teacher, str | dict):
+                raise UserError(
+                    f"teacher={self.teacher!r}: give an estimator, a function of X, or an array"
+                )
             said = numbers_of(self.teacher, "teacher=…")
             if said.shape[:1] != (len(x),):
                 raise UserError(f"teacher: an array {said.shape} for {len(x):,} rows")
@@ -434,6 +448,9 @@ class Distilled(BaseEstimator):
                 said_of_test = stored(said)
 
         x, others, mean, deviation = standardise(rows.x, np.concatenate([new, test.x]))
+        # A feature that is constant has weights that nothing has trained: it must stay 0.
+        constant = (rows.x == rows.x[0]).all(axis=0)
+        others[:, constant], deviation[constant] = 0, NEVER
         data = Dataset(
             "table",
             title,
@@ -467,7 +484,7 @@ class Distilled(BaseEstimator):
             rows, test = rows.some(others), rows.some(held_out)
         lesson = self._lesson(rows, seed, test, title)
         assert lesson.said is not None  # `_check` has seen to it that there is a teacher
-        seen = "The teacher was given as it is, and may have seen these rows."
+        seen = "The teacher was given as it is: if it has seen these rows, this says little."
         note = "" if own or lesson.fitted_here else seen
         seeds = [(seed + number) % (LARGEST_SEED + 1) for number in range(pairs)]
         students = [dataclasses.replace(lesson.run, seed=each) for each in seeds]
@@ -544,6 +561,8 @@ class DistilledClassifier(ClassifierMixin, Distilled):
 
     def _targets(self, y: np.ndarray, new: bool) -> np.ndarray:
         check_classification_targets(y)
+        if y.dtype.kind in "mM":
+            raise UserError("y holds dates or times: give labels that are text or numbers")
         if new:
             self.classes_ = np.unique(y)
         if len(self.classes_) < 2:

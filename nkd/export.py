@@ -221,7 +221,7 @@ def to_onnx(
     helper.set_model_props(
         proto,
         {
-            **model.facts,
+            **dict(sorted(model.facts.items())),
             "task": model.task,
             "sizes": json.dumps(model.sizes),
             "input": f"x, each row: {what_goes_in(model)}",

@@ -33,10 +33,11 @@ def mean_absolute_error(s: Array, y: Array) -> Array:
 def r_squared(s: Array, y: Array) -> Array:
     """R² = 1 − Σ (s − y)² / Σ (y − ȳ)², mean over outputs, (R,).
 
-    1 is perfect, 0 is as good as the mean.
+    1 is perfect, 0 is as good as the mean; NaN if a target is the same in all rows.
     """
-    unexplained = ((s - y) ** 2).sum(axis=-2)
-    return (1 - unexplained / ((y - y.mean(axis=0)) ** 2).sum(axis=0)).mean(axis=-1)
+    unexplained, variation = ((s - y) ** 2).sum(axis=-2), ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+    variation[variation == 0] = np.nan
+    return (1 - unexplained / variation).mean(axis=-1)
 
 
 # What a network learned from its teacher. Logits z (R, N, C), the teacher's z_teacher (N, C).

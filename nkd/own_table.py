@@ -175,6 +175,8 @@ def decided(column: "Series", task: str) -> tuple[Task, str]:
     if kind != NUMBERS:
         raise UserError(f"--target {name}: it holds {kind}; text or numbers can be learned")
     values = numbers_of(column)
+    if np.abs(values).max() > 2**53:
+        raise UserError(f"--target {name}: numbers beyond 2^53 cannot be told apart; shorten them")
     broken = values[values != np.rint(values)]
     if len(broken):
         if task == "classification":

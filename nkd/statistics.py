@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nkd.errors import UserError
+
 ROUNDING = 1e-9
 """Numbers whose relative difference is smaller are taken to differ by rounding alone."""
 MOST_PAIRS = 10_000
@@ -116,6 +118,11 @@ def paired_differences(
         confidence: 1 − the chance of a false verdict in the family.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.ndim != 2 or not a.size or a.shape[1:] != b.shape[-1:] or not np.isfinite(a - b).all():
+        raise UserError(
+            f"numbers {a.shape} and {b.shape} cannot be compared pair by pair: give as many "
+            "of each as there are pairs, at least one, all finite"
+        )
     difference = a - b
     m, n = difference.shape
     mean = difference.mean(axis=-1)
@@ -254,6 +261,11 @@ def mcnemar(
     from scipy.stats import binomtest
 
     a_wrong, b_wrong = np.asarray(a_wrong, bool), np.asarray(b_wrong, bool)
+    if a_wrong.ndim != 1 or a_wrong.shape != b_wrong.shape:
+        raise UserError(
+            f"mistakes {a_wrong.shape} and {b_wrong.shape} cannot be compared: give one boolean "
+            "for each row, of the same rows"
+        )
     only_a = int((a_wrong & ~b_wrong).sum())
     only_b = int((b_wrong & ~a_wrong).sum())
     p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0

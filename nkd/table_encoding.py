@@ -300,6 +300,16 @@ def numbers_of(column: "Series", missing: float | None = None) -> np.ndarray:
     return values
 
 
+def no_number(column: "Series") -> str | None:
+    """The first text that is no number, in a column where most are; else None."""
+    from pandas import to_numeric
+
+    texts = column.dropna().astype(str)
+    numbers = to_numeric(texts.str.replace(r"[,%$€ ]", "", regex=True), errors="coerce").notna()
+    broken = texts[to_numeric(texts, errors="coerce").isna()]
+    return str(broken.iloc[0]) if len(broken) and numbers.mean() > 0.5 else None
+
+
 def columns_text(reasons: Mapping[str, str]) -> str:
     """Columns and why they are left out, for people."""
     return ", ".join(f"{name} ({reason})" for name, reason in reasons.items())

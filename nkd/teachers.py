@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
-from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from nkd.arrays import numbers
+from nkd.arrays import check_finite, numbers
 from nkd.errors import UserError
 from nkd.losses import one_hot, softmax
 
@@ -52,6 +53,7 @@ class Logits:
             p = np.asarray(teacher.predict_proba(rows))
         elif hasattr(teacher, "decision_function"):
             scores = np.asarray(teacher.decision_function(rows))
+            check_scores(scores, classes, teacher, rows)
             p = softmax(scores if scores.ndim > 1 else np.stack([0 * scores, scores], axis=-1))
         else:
             labels = np.asarray(teacher.predict(rows)).tolist()
@@ -78,7 +80,7 @@ class Logits:
 
     def suits(self, teacher: Any) -> bool:
         """Whether an estimator's answers are of this form."""
-        return not is_regressor(teacher)
+        return get_tags(teacher).estimator_type in ("classifier", None)
 
     def folds(self, y: np.ndarray, number: int, seed: int) -> Folds:
         """Folds with all classes in proportion; no more than the largest class has rows."""
@@ -115,7 +117,7 @@ class Values:
 
     def suits(self, teacher: Any) -> bool:
         """Whether an estimator's answers are of this form."""
-        return not is_classifier(teacher)
+        return get_tags(teacher).estimator_type in ("regressor", None)
 
     def folds(self, y: np.ndarray, number: int, seed: int) -> Folds:
         """Folds drawn at random; no more than there are rows."""
@@ -165,11 +167,12 @@ def taught(
     """
 
     def checked(answer: np.ndarray, rows: int) -> np.ndarray:
-        if answer.shape != (rows, form.columns) or not np.isfinite(answer).all():
+        if answer.shape != (rows, form.columns):
             raise UserError(
-                f"the teacher answered about {rows:,} rows with an array {answer.shape}; needed "
-                f"are {(rows, form.columns)} numbers, all finite"
+                f"the teacher answered about {rows:,} rows with an array {answer.shape}; needed is "
+                f"one {(rows, form.columns)}"
             )
+        check_finite(answer, "the teacher's answer")
         return answer
 
     if hasattr(teacher, "fit"):
@@ -220,16 +223,27 @@ def some_rows(table: Any, which: np.ndarray) -> Any:
 
 def check_estimator(teacher: Any, form: Logits | Values) -> None:
     """Refuse an object that has a method `fit`, but is no estimator of the right kind."""
-    if not hasattr(teacher, "__sklearn_tags__"):
+    if not hasattr(teacher, "__sklearn_tags__") or not hasattr(teacher, "predict"):
         raise UserError(
-            f"teacher={type(teacher).__name__} is no estimator of scikit-learn: give a function of "
-            "X that returns its outputs"
+            f"teacher={type(teacher).__name__} is no estimator of scikit-learn that predicts: "
+            "give a function of X that returns its outputs"
         )
     if not form.suits(teacher):
         raise UserError(
             f"teacher={type(teacher).__name__}: a classifier teaches a classifier, and a regressor "
             "a regressor"
         )
+
+
+def check_scores(scores: np.ndarray, classes: list[Any], teacher: Any, rows: Any) -> None:
+    """Refuse scores (N, C) that are not one for each class, as those of pairs of classes are."""
+    if scores.ndim > 1 and scores.shape[1] == len(classes) and len(scores):
+        best = np.asarray(classes)[scores.argmax(axis=-1)]
+        if np.mean(best == np.asarray(teacher.predict(rows))) < 0.5:
+            raise UserError(
+                f"the scores of teacher={type(teacher).__name__} (decision_function) are not one "
+                "for each class: give it decision_function_shape='ovr', or its predict as a teacher"
+            )
 
 
 def seeded(estimator: Any, seed: int) -> Any:
@@ -253,5 +267,5 @@ def is_fitted(estimator: Any) -> bool:
 
 def shown(classes: Iterable[Any]) -> str:
     """Some classes for a message."""
-    texts = [str(each) for each in np.asarray(list(classes)).tolist()]
+    texts = [repr(each) for each in np.asarray(list(classes)).tolist()]
     return f"the classes {', '.join(texts[:5])}" + ("…" if len(texts) > 5 else "")

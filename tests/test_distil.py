@@ -11,7 +11,7 @@ import pytest
 
 import nkd
 from nkd.__main__ import main
-from nkd.own_table import Table, read
+from nkd.own_table import OwnTable, read
 from nkd.report.files import TABLE_FILES
 from nkd.table_encoding import MOST_CATEGORIES, Encoding, prepared, transformer_of
 
@@ -143,7 +143,7 @@ def test_a_damaged_encoding_is_refused():
 )
 def test_the_task_is_decided_by_the_target(target, task):
     frame = pandas.DataFrame({"y": target, "x": range(len(target))})
-    table = Table.of(frame, "y")
+    table = OwnTable.of(frame, "y")
     assert table.task == task
     assert table.y.tolist() == (
         [str(each) for each in target] if isinstance(target[0], (str, bool)) else list(target)
@@ -153,9 +153,9 @@ def test_the_task_is_decided_by_the_target(target, task):
 def test_whole_numbers_that_may_be_either_are_what_the_flag_says():
     frame = pandas.DataFrame({"y": [1, 2, 3, None] * 10, "x": range(40)})
     with pytest.raises(nkd.UserError, match=r"3 different whole numbers.*--task"):
-        Table.of(frame, "y")
-    assert Table.of(frame, "y", "classification").y.tolist() == [1, 2, 3] * 10
-    table = Table.of(frame, "y", "regression")
+        OwnTable.of(frame, "y")
+    assert OwnTable.of(frame, "y", "classification").y.tolist() == [1, 2, 3] * 10
+    table = OwnTable.of(frame, "y", "regression")
     assert (table.y.dtype, table.without) == (np.float64, 10)
 
 

@@ -1,20 +1,25 @@
 """The estimators: scikit-learn's own checks, teachers of every kind, and what a comparison says."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, load_iris, load_linnerud, load_wine
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -81,7 +86,7 @@ def test_what_a_classifier_answers_becomes_logits():
         if hasattr(fitted, "predict_proba"):
             np.testing.assert_allclose(np.exp(z), fitted.predict_proba(x).clip(FLOOR))
     # With predict alone, the teacher is sure of what it says.
-    said = form.of_estimator(object(), form.classes, lambda method: names)
+    said = form.of_estimator(SimpleNamespace(predict=lambda rows: names), x)
     assert (form.classes[said.argmax(axis=1)] == names).all()
     assert sorted(set(np.exp(said.ravel()).round(9))) == [FLOOR, 1.0]
 
@@ -100,6 +105,9 @@ def test_classes_of_a_fitted_teacher_find_their_place():
     assert (z[:, 0] == np.log(FLOOR)).all() and z[y == 2, 1].max() == 0
     with pytest.raises(UserError, match="knows the classes 1, 2"):
         taught(two, x, y, Logits(np.array([7, 8])), 5, 0)
+    pairs = SVC(decision_function_shape="ovo").fit(x, y)  # with three classes there are three pairs
+    with pytest.raises(UserError, match="not one for each class"):
+        taught(pairs, x, y, Logits(np.arange(3)), 5, 0)
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -127,8 +135,9 @@ def test_cross_fitting_hears_a_teacher_only_about_rows_that_it_has_not_seen(colu
 def test_a_class_with_a_single_row_and_more_folds_than_rows_are_no_obstacle():
     x = np.random.default_rng(0).normal(size=(7, 2))
     y = np.array(list("aaabbbc"))
-    student = DistilledClassifier(DecisionTreeClassifier(), cross_fit=9, **QUICK).fit(x, y)
-    assert student.classes_.tolist() == ["a", "b", "c"]
+    for teacher in (DecisionTreeClassifier(), RidgeClassifier()):
+        student = DistilledClassifier(teacher, cross_fit=9, compare=1, **QUICK).fit(x, y)
+        assert student.classes_.tolist() == ["a", "b", "c"]
     DistilledRegressor(DecisionTreeRegressor(), **QUICK).fit(x[:2], [1.0, 2.0])
 
 
@@ -152,9 +161,12 @@ def test_a_class_with_a_single_row_and_more_folds_than_rows_are_no_obstacle():
         ({"random_state": -1}, "random_state=-1"),
         ({"backend": "tensorflow"}, "tensorflow"),
         ({"teacher": LinearRegression()}, "a classifier teaches a classifier"),
-        ({"teacher": lambda x: np.full((len(x), 3), np.nan)}, "all finite"),
+        ({"teacher": KMeans(3)}, "a classifier teaches a classifier"),
+        ({"teacher": PCA()}, "no estimator of scikit-learn that predicts"),
+        ({"teacher": "forest"}, "teacher='forest'"),
+        ({"teacher": lambda x: np.full((len(x), 3), np.nan)}, "nan in row 0"),
         ({"teacher": lambda x: np.zeros((len(x), 2))}, r"\(178, 3\)"),
-        ({"teacher": lambda x: "no idea"}, "no idea"),
+        ({"teacher": lambda x: "no idea"}, "is one str"),
         ({"teacher": np.zeros((5, 3))}, r"array \(5, 3\) for 178 rows"),
         ({"teacher": np.zeros((178, 3)), "invented_rows": 1.0}, "cannot be asked"),
         ({"alpha": 0.0, "compare": 2}, "no teacher"),
@@ -236,7 +248,6 @@ def test_a_seed_is_a_seed_and_no_seed_is_none():
 
 
 def test_in_pipelines_searches_and_data_frames():
-    pandas = pytest.importorskip("pandas")
     x, y = WINE
     frame = pandas.DataFrame(x, columns=load_wine().feature_names)
     named = frame.assign(alcohol=frame.alcohol.astype("float32"), proline=frame.proline.astype(int))
@@ -283,21 +294,71 @@ def test_features_come_from_the_neighbour_half_of_the_time_and_scatter_by_the_di
 
 def test_a_comparison_says_who_won_on_rows_that_nobody_had_seen(tmp_path):
     x, y = DIABETES
-    student = DistilledRegressor(LinearRegression(), epochs=30, random_state=0, compare=4)
+    student = DistilledRegressor(KNeighborsRegressor(1), epochs=30, random_state=0, compare=4)
     found = student.fit(x, y).comparison_
     assert found.measure == "rmse" and found.student.shape == found.person.shape == (4,)
     assert found.difference == pytest.approx((found.student - found.person).mean())
     assert found.interval[0] < found.difference < found.interval[1]
-    assert found.verdict in found.sentence.replace("the Student is ", "")
-    assert 40 < found.teacher < 70  # in the unit of the target: held-out rows, not standardised
+    assert found.verdict in found.sentence
+    assert found.teacher > 70  # in the unit of the target, and 0 on rows that it has seen
     student.report(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "LinearRegression" in page and str(round(found.student.mean(), 4))[:5] in page
+    assert "KNeighborsRegressor" in page and str(round(found.student.mean(), 4))[:5] in page
     again = pickle.loads(pickle.dumps(student))
     np.testing.assert_array_equal(again.predict(x), student.predict(x))
     assert again.comparison_.sentence == found.sentence
-    with pytest.raises(UserError, match="no comparison to report"):
-        again.report(tmp_path / "again.html")
+    student.set_params(compare=0).fit(x, y)
+    for without in (again, student):
+        with pytest.raises(UserError, match="no comparison to report"):
+            without.report(tmp_path / "again.html")
+    assert not hasattr(student, "comparison_")
+
+
+def test_a_teacher_that_was_given_fitted_may_have_seen_what_it_is_compared_on():
+    x, y = WINE
+    teacher = KNeighborsClassifier(1).fit(x, y)
+    student = DistilledClassifier(teacher, compare=2, **QUICK).fit(x, y)
+    assert student.comparison_.teacher == 0  # it has, and the sentence says so
+    assert student.comparison_.sentence.endswith("if it has seen these rows, this says little.")
+    own = student.against_person(x[::2], y[::2], pairs=2, test=(x[1::2], y[1::2]))
+    assert "seen these rows" not in own.sentence()  # whoever gives them knows
+
+
+def test_held_out_rows_have_no_influence_on_what_is_trained():
+    x, y = DIABETES
+    student = DistilledRegressor(KNeighborsRegressor(3), invented_rows=0.5, **QUICK)
+    weights = [
+        student.against_person(x[:300], y[:300], pairs=1, test=(factor * x[300:], factor * y[300:]))
+        .networks["student"]
+        .training.network.parameters
+        for factor in (1, 7)
+    ]
+    np.testing.assert_array_equal(*weights)
+
+
+def test_a_comparison_leaves_a_fitted_estimator_as_it_is():
+    x, y = WINE
+    student = DistilledClassifier(DecisionTreeClassifier(), **QUICK).fit(x, y)
+    before = pickle.dumps(student)
+    student.against_person(x[:, :5], NAMES[y], pairs=1)
+    assert pickle.dumps(student) == before
+    for pairs in (0, 2.5):
+        with pytest.raises(UserError, match="pairs="):
+            student.against_person(x, y, pairs=pairs)
+
+
+def test_a_feature_that_was_constant_counts_for_nothing_later():
+    x, y = DIABETES
+    constant = np.c_[x, np.full(len(x), 7.0)]
+    student = DistilledRegressor(alpha=0.0, **QUICK).fit(constant, y)
+    other = np.c_[x, np.full(len(x), 9.0)]
+    np.testing.assert_allclose(student.predict(other), student.predict(constant), rtol=1e-6)
+
+
+def test_a_column_of_text_is_named():
+    frame = pandas.DataFrame({"age": [1.0, 2.0, 3.0], "colour": ["red", "blue", "red"]})
+    with pytest.raises(UserError, match="column 'colour' of X holds no numbers"):
+        DistilledRegressor(LinearRegression(), **QUICK).fit(frame, [1.0, 2.0, 3.0])
 
 
 def test_the_person_takes_as_many_steps_as_a_student_with_invented_rows():
@@ -321,7 +382,7 @@ def test_a_comparison_on_rows_of_ones_own():
     wrong = (teacher.predict(x[half]) != names[half]).sum()
     assert results.final("teacher")["errors"].tolist() == [wrong]
     assert "on Wine" in results.sentence() and len(results.problem.data.x_test) == half.sum()
-    for other, said in ((np.full(half.sum(), "lambrusco"), "lambrusco"), (y[half], "class")):
+    for other, said in ((np.full(half.sum(), "lambrusco"), "'lambrusco'"), (y[half], "classes")):
         with pytest.raises(ValueError, match=said):
             student.against_person(x[~half], names[~half], test=(x[half], other))
     with pytest.raises(UserError, match="cannot be asked"):

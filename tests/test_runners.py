@@ -340,7 +340,10 @@ def test_an_interrupt_ends_soon_says_what_was_kept_and_breaks_no_file(tmp_path):
 
 
 def test_importing_the_package_is_light():
-    heavy = ("scipy", "sklearn", "matplotlib", "rich", "cupy", "tensorflow", "tensorflow_datasets")
+    heavy = (
+        "scipy", "sklearn", "matplotlib", "rich", "cupy", "tensorflow", "tensorflow_datasets",
+        "pandas", "pyarrow", "onnx", "numba", "threadpoolctl",
+    )  # fmt: skip
     code = f"import sys, nkd.__main__; print([name for name in {heavy} if name in sys.modules])"
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert process.stdout.strip() == "[]"

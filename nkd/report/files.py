@@ -53,7 +53,12 @@ class Folder:
             ) from None
 
     def clear(self) -> None:
-        """Remove the files of an earlier run, so that what stands together belongs together."""
+        """Remove the files of an earlier run, so that what stands together belongs together.
+
+        Where no run has left its configuration.json, files with these names are somebody else's.
+        """
+        if not (self.path / "configuration.json").exists():
+            return
         for name in (*FILES, *TABLE_FILES):
             (self.path / name).unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 """How a problem's metrics are shown: the same on the screen, in the table and in the figure."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +85,17 @@ class View:
         )
 
 
+def style_for(size: float) -> str:
+    """A format that shows numbers of about this size with five digits or so, as ".4f" does for 1.
+
+    Beyond eight places before or after the point they are written with an exponent.
+    """
+    if not 0 < size < math.inf:
+        return ".4f"
+    exponent = math.floor(math.log10(size))
+    return f",.{max(4 - exponent, 0)}f" if abs(exponent) < 8 else ".4e"
+
+
 def view_of(problem: Problem) -> View:
     """Classes: loss and accuracy, the errors decide. Regression: RMSE and R², the RMSE decides."""
     if isinstance(problem, Classification):
@@ -91,11 +103,11 @@ def view_of(problem: Problem) -> View:
         accuracy = Measure("accuracy", "accuracy", "accuracy", ".2f", 100, " %")
         errors = Measure("errors", "errors", "errors", ",.1f")
         return View((loss, accuracy), (accuracy, errors, loss), errors, "test errors")
-    unit = problem.data.unit
+    unit, spread = problem.data.unit, float(problem.data.in_units(problem.data.y_test).std())
     of_unit = f" in units of {unit}" if unit else ""
     unit = f" ({unit})" if unit else ""
-    loss = Measure("loss", "loss", "loss (MSE)", ".4f")
-    rmse = Measure("rmse", "RMSE", f"RMSE{unit}", ".4f")
-    mae = Measure("mae", "MAE", f"MAE{unit}", ".4f")
+    loss = Measure("loss", "loss", "loss (MSE)", style_for(spread**2))
+    rmse = Measure("rmse", "RMSE", f"RMSE{unit}", style_for(spread))
+    mae = Measure("mae", "MAE", f"MAE{unit}", style_for(spread))
     r2 = Measure("r2", "R²", "R²", ".4f")
     return View((loss, rmse, r2), (rmse, mae, r2, loss), rmse, f"test RMSE{of_unit}")
