@@ -99,7 +99,8 @@ def table(found: list[dict[str, Any]]) -> str:
     """The table, in Markdown."""
     head = [
         "data", "teacher", "error: Teacher", "Student", "Person", "Student − Person", "verdict",
-        "NLL: Student, Person", "Teacher, bytes", "Student, bytes (C)", "Teacher, 1 row", "Student, 1 row",
+        "NLL: Student, Person", "Teacher, bytes", "Student, bytes (C)", "Teacher, 1 row",
+        "Student, 1 row",
     ]  # fmt: skip
     rows = [head, ["---"] * len(head)]
     for each in found:
