@@ -125,7 +125,7 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class Prepared:
     """What Students and Persons learn, and how.
 
     Args:
@@ -211,11 +211,11 @@ class Distilled(BaseEstimator):
         for name in ("comparison_", "_results"):  # of an earlier fit
             self.__dict__.pop(name, None)
         rows, seed = self._rows(X, y), self._seed()
-        lesson = self._lesson(rows, seed)
-        run = dataclasses.replace(lesson.run, seed=seed)
+        prepared = self._prepare(rows, seed)
+        run = dataclasses.replace(prepared.run, seed=seed)
         what = "student" if run.alpha else "network"  # such as the teacher of nkd's own
-        training = self._train(lesson.student, [run], lesson.settings, what)
-        self.teacher_, self.n_iter_ = lesson.teacher, training.settings.epochs
+        training = self._train(prepared.student, [run], prepared.settings, what)
+        self.teacher_, self.n_iter_ = prepared.teacher, training.settings.epochs
         self.model_ = Model.of(training, 0, **self._names())
         if self.compare:
             self._results = self._compare(rows, seed, int(self.compare), "your data")
@@ -411,9 +411,9 @@ class Distilled(BaseEstimator):
             verbose=self.verbose,
         )
 
-    def _lesson(
+    def _prepare(
         self, rows: Rows, seed: int, test: Rows | None = None, title: str = "your data"
-    ) -> Lesson:
+    ) -> Prepared:
         """What is learned from these rows, by way of the teacher.
 
         Args:
@@ -469,7 +469,7 @@ class Distilled(BaseEstimator):
             y = np.concatenate([data.y_train, stored(new_targets)])
             student = self.kind(dataclasses.replace(data, x_train=x, y_train=y))
         settings = self._settings(recipe)
-        return Lesson(student, person, run, settings, teacher, said_of_test, fitted_here)
+        return Prepared(student, person, run, settings, teacher, said_of_test, fitted_here)
 
     def _compare(
         self, rows: Rows, seed: int, pairs: int, title: str, test: Rows | None = None
@@ -482,12 +482,12 @@ class Distilled(BaseEstimator):
                 raise UserError(f"compare: {len(rows.x)} row(s) are too few to hold some out")
             others, held_out = folds[0]
             rows, test = rows.some(others), rows.some(held_out)
-        lesson = self._lesson(rows, seed, test, title)
-        assert lesson.said is not None  # `_check` has seen to it that there is a teacher
+        prepared = self._prepare(rows, seed, test, title)
+        assert prepared.said is not None  # `_check` has seen to it that there is a teacher
         seen = "The teacher was given as it is: if it has seen these rows, this says little."
-        note = "" if own or lesson.fitted_here else seen
+        note = "" if own or prepared.fitted_here else seen
         seeds = [(seed + number) % (LARGEST_SEED + 1) for number in range(pairs)]
-        students = [dataclasses.replace(lesson.run, seed=each) for each in seeds]
+        students = [dataclasses.replace(prepared.run, seed=each) for each in seeds]
         persons = [Run(each) for each in seeds]
 
         def train(problem: Problem, runs: list[Run], settings: Settings) -> Training:
@@ -495,14 +495,14 @@ class Distilled(BaseEstimator):
             return self._train(problem, runs, shown, "comparison")
 
         first, second = slice(0, pairs), slice(pairs, 2 * pairs)
-        if lesson.student is lesson.person:
-            both = train(lesson.student, students + persons, lesson.settings)
+        if prepared.student is prepared.person:
+            both = train(prepared.student, students + persons, prepared.settings)
             student, person = Contender.of(both, first, second)
         else:
-            (student,) = Contender.of(train(lesson.student, students, lesson.settings), first)
-            (person,) = Contender.of(train(lesson.person, persons, lesson.alone()), first)
-        teacher = TeacherOutputs(lesson.said, lesson.said)
-        return Results(lesson.person, view_of(lesson.person), teacher, student, person, note)
+            (student,) = Contender.of(train(prepared.student, students, prepared.settings), first)
+            (person,) = Contender.of(train(prepared.person, persons, prepared.alone()), first)
+        teacher = TeacherOutputs(prepared.said, prepared.said)
+        return Results(prepared.person, view_of(prepared.person), teacher, student, person, note)
 
 
 class DistilledClassifier(ClassifierMixin, Distilled):
