@@ -8,10 +8,12 @@ those that are counted here: see `benchmarks/choose_tables.py`.
 """
 
 import argparse
+import math
 import pickle
 import platform
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,20 +97,23 @@ def lines(data_dir: str | None, backend: str) -> Iterator[dict[str, Any]]:
             }
 
 
+def rounded(values: Any, sign: str = "", *, share: float, digits: int) -> str:
+    """The mean of some values, times a share, with so many digits."""
+    return f"{np.mean(values) * share:{sign}.{digits}f}"
+
+
 def table(found: list[dict[str, Any]]) -> str:
     """The table, in Markdown."""
     head = [
-        "data", "teacher", "error: Teacher", "Student", "Person", "Student − Person", "verdict",
-        "NLL: Student, Person", "Teacher, bytes", "Student, bytes (C)", "Teacher, 1 row",
-        "Student, 1 row",
+        "data", "teacher", "Teacher", "Student", "Person", "Student − Person", "verdict",
+        "NLL: Student, Person", "bytes", "one row",
     ]  # fmt: skip
     rows = [head, ["---"] * len(head)]
     for each in found:
         counts = each["measure"] == "errors"
         share = 100 / each["test_rows"] if counts else 1.0
-
-        def text(values: Any, sign: str = "", counts: bool = counts, share: float = share) -> str:
-            return f"{np.mean(values) * share:{sign}{'.2f' if counts else '.4g'}}"
+        digits = 2 if counts else 3 - math.floor(math.log10(np.mean(each["person"])))
+        text = partial(rounded, share=share, digits=digits)
 
         interval = f"({text(each['low'], '+')} to {text(each['high'], '+')})"
         rows.append(
@@ -119,9 +124,9 @@ def table(found: list[dict[str, Any]]) -> str:
                 f"{text(each['difference'], '+')} {interval}",
                 each["verdict"],
                 "{student:.3f}, {person:.3f}".format(**each["loss"]) if counts else "–",
-                f"{each['teacher_bytes']:,}",
-                f"{each['constant_bytes']:,}",
-                *(f"{1e6 * each[f'{who}_seconds']:,.0f} µs" for who in ("teacher", "student")),
+                f"{each['teacher_bytes']:,} → {each['constant_bytes']:,}",
+                " → ".join(f"{1e6 * each[f'{who}_seconds']:,.0f}" for who in ("teacher", "student"))
+                + " µs",
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

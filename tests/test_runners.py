@@ -249,7 +249,7 @@ BAD_FLAGS = {
     "diverged": (
         REGRESSION,
         ["--dataset", "friedman", "--learning-rate", "1e30", "--batch-size", "4096"],
-        "--learning-rate",
+        "lower the learning rate",
     ),
 }
 

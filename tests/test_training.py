@@ -497,11 +497,11 @@ def test_a_training_is_done_once(backend):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_diverging_run_says_which_flag_to_lower(backend, kind):
+def test_a_diverging_run_says_what_to_lower(backend, kind):
     problem, sizes, (teacher, _) = problem_of(kind)
     settings = Settings(epochs=9, batch_size=BATCH, learning_rate=1e20)
     training = Training(problem, sizes, pairs([7], 0.5, teacher, 2.0), settings, backend=backend)
-    with pytest.raises(UserError, match=r"seed 7\b.*--learning-rate") as refusal:
+    with pytest.raises(UserError, match=r"seed 7\b.*lower the learning rate") as refusal:
         training.run()
     assert "\n" not in str(refusal.value)
 
