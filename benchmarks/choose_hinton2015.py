@@ -151,8 +151,9 @@ class Search:
 
     def lengths(self) -> None:
         """Epochs of the small network alone, of the teacher, and of the distilled network."""
-        for epochs in (5, 10, 20, 40, 80):
-            self.train("alone", STUDENT, Run(0), Settings(epochs, 128, 1e-3, "cosine", 0))
+        for eta, lengths in ((1e-3, (5, 10, 20, 40, 80)), (2e-3, (20, 40))):
+            for epochs in lengths:
+                self.train("alone", STUDENT, Run(0), Settings(epochs, 128, eta, "cosine", 0))
 
         for epochs in (40, 160):
             for rates in ((0.0, 0.3, 0.3), (0.2, 0.5, 0.5)):
