@@ -529,7 +529,8 @@ class DistilledClassifier(ClassifierMixin, Distilled):
             `nkd.invented_rows`. An epoch has more steps accordingly.
         compare: how many pairs of Student and Person are compared, besides, on a fifth of the rows
             that they have not seen; 0 for none. The Person takes as many steps.
-        backend: "auto", "numpy", "numba" or "cupy", see `nkd.choose`.
+        backend: "auto", "numpy", "numba" or "cupy", see `nkd.choose`. Numba compiles once on each
+            machine, for some 20 s, in silence unless `verbose`.
         random_state: the seed, if it is a number; else it is drawn by it.
         verbose: whether progress is printed.
 
