@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """A small network for a table of your own, taught by trees or a big network.
 
 Reads a table, makes numbers of its columns, compares Students with Persons on rows that nobody has
-seen, and trains a Student on all rows for you to use: as safetensors, ONNX and a C header."""
+seen, and trains the network to use on all rows: as safetensors, ONNX and a C header."""
 
 FOREST = 200
 """Trees of the teacher that is a forest."""
