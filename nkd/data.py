@@ -146,6 +146,27 @@ class Dataset:
                 f"{self.x_train.shape[1]} pixels"
             )
 
+        self._check_scaling()
+
+    def _check_scaling(self) -> None:
+        """Refuse scales, bounds, means and deviations that make no sense."""
+        columns = {"feature": self.x_train.shape[1], "target": math.prod(self.y_train.shape[1:])}
+        for what, count in columns.items():
+            parts = getattr(self, f"{what}_mean"), getattr(self, f"{what}_deviation")
+            given = [np.asarray(part) for part in parts if part is not None]
+            sound = all(part.shape == (count,) and np.isfinite(part).all() for part in given)
+            if len(given) == 1 or not sound or (given and given[1].min() <= 0):
+                raise UserError(
+                    f"data set {self.name!r}: give {what}_mean and {what}_deviation as {count} "
+                    "numbers each, deviations above 0, or neither"
+                )
+        bound = self.feature_bound
+        if not 0 < abs(self.input_scale) < math.inf or not (bound is None or bound > 0):
+            raise UserError(
+                f"data set {self.name!r}: input_scale {self.input_scale} must be a number other "
+                f"than 0, and feature_bound {bound} greater than 0, or None"
+            )
+
     def called(self, part: str) -> str:
         """The name for people of one of its arrays, such as "x_train of data set 'mine'"."""
         return f"{part} of data set {self.name!r}"

@@ -95,6 +95,8 @@ class Model:
             raise UserError(f"{len(self.features)} names of features for {inputs} inputs")
         if self.image_shape is not None:
             settled["image_shape"] = tuple(self.image_shape)
+            if math.prod(self.image_shape) != inputs:
+                raise UserError(f"images of {settled['image_shape']} have not {inputs} pixels")
         settled["facts"] = {name: str(fact) for name, fact in self.facts.items()}
         taken = sorted(settled["facts"].keys() & set(OWN_KEYS))
         if taken:
@@ -125,6 +127,8 @@ class Model:
         """
         from nkd.layers import Dense
 
+        if not 0 <= replica < len(training.runs):
+            raise UserError(f"replica {replica}: the training has {len(training.runs)} networks")
         data, run = training.problem.data, training.runs[replica]
         if any(type(layer) is not Dense for layer in training.network.layers):
             raise UserError(

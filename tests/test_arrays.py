@@ -180,6 +180,24 @@ def test_an_array_that_makes_no_sense_is_refused_by_name(change, part, said):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"feature_mean": np.zeros(6)},
+        {"feature_mean": np.zeros(5), "feature_deviation": np.ones(6)},
+        {"feature_mean": np.zeros(6), "feature_deviation": np.zeros(6)},
+        {"target_mean": np.full(1, np.nan), "target_deviation": np.ones(1)},
+        {"target_mean": np.zeros(7), "target_deviation": np.ones(7)},
+        {"feature_bound": -1.0},
+        {"input_scale": np.nan},
+    ],
+    ids=str,
+)
+def test_a_scaling_that_makes_no_sense_is_refused(fields):
+    with pytest.raises(nkd.UserError, match="'made-up'"):
+        dataclasses.replace(CLASSES, **fields)
+
+
 def both(change):
     return {name: change(getattr(CLASSES, name)) for name in ("y_train", "y_test")}
 

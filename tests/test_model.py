@@ -134,6 +134,14 @@ def file_of(sizes, **metadata):
     return save(tensors, {"sizes": json.dumps(sizes), "task": "regression", **metadata})
 
 
+def test_what_does_not_fit_the_network_is_refused():
+    training = trained(nkd.Classification(classification_data()))
+    assert "networks" in message_of(nkd.Model.of, training, 9)
+    layers = [(np.eye(2), np.zeros(2))]
+    refusal = message_of(replace, nkd.Model(layers, "regression"), image_shape=(3, 3))
+    assert "have not 2 pixels" in refusal
+
+
 WHOLE = nkd.Model([(np.ones((2, 3)), np.ones(3)), (np.ones((3, 1)), np.ones(1))], "regression")
 SCALED = {"mean": "[1, 1]", "deviation": "[1, 1]"}
 TASK = {"sizes": "[2, 2]", "task": "regression"}
