@@ -183,13 +183,11 @@ def settled(
     results: "Results",
 ) -> dict[str, Any]:
     """What configuration.json holds: what the flags and the table were, and how all was trained."""
-    from nkd.distillation import TeacherOutputs
     from nkd.experiment import configuration
 
     networks, values = results.networks, dataclasses.asdict(flags)
     training, run = networks["student"].training, networks["student"].runs[0]
     assert training is not None  # only a teacher can have none
-    said = networks["teacher"].outputs
     resolved = {"task": table.task, "backend": training.backend.name}  # in place of "auto"
     repeated = {name: value for name, value in (values | resolved).items() if name != "table"}
     return {
@@ -205,7 +203,7 @@ def settled(
         "classes": {str(number): label for number, label in enumerate(classes)},
         **configuration(
             results.problem,
-            TeacherOutputs(said, said),
+            None,
             flags.hidden,
             training.settings,
             results.seeds,

@@ -98,9 +98,10 @@ def compare(
         problem, teacher, student, settings, how, seeds, known, moved, memory, backend, screen
     )
     arms, counts, controls = experiment.checked(sweep or {}, controls)
+    trained = teacher if isinstance(teacher, Training) else None
     settled = {
         **(about or {}),
-        **configuration(problem, teacher, student, settings, experiment.seeds, backend),
+        **configuration(problem, trained, student, settings, experiment.seeds, backend),
         "student": how,
         **known,
         "moved": moved,
@@ -514,15 +515,19 @@ def write_report(folder: Folder, results: Results, settled: Mapping[str, Any]) -
 
 def configuration(
     problem: Problem,
-    teacher: Training | TeacherOutputs,
+    teacher: Training | None,
     student: Sequence[int],
     settings: Settings,
     seeds: Sequence[int],
     backend: Backend,
 ) -> dict[str, Any]:
-    """What configuration.json holds: enough to repeat the run."""
+    """What configuration.json holds: enough to repeat the run.
+
+    Args:
+        teacher: None if it was not trained here.
+    """
     of_teacher: dict[str, Any] = {"seeds": [], "hidden_units": None, "settings": "as given"}
-    if isinstance(teacher, Training):
+    if teacher is not None:
         of_teacher["seeds"] = [run.seed for run in teacher.runs]
         of_teacher["hidden_units"] = list(teacher.network.sizes[1:-1])
         of_teacher["settings"] = dataclasses.asdict(teacher.settings)
