@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from html import escape
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -12,8 +13,8 @@ import pytest
 import nkd
 from nkd.__main__ import main
 from nkd.own_table import OwnTable, read
-from nkd.report.files import TABLE_FILES
-from nkd.table_encoding import MOST_CATEGORIES, Encoding, prepared, transformer_of
+from nkd.report.files import TABLE_FILES, Folder
+from nkd.table_encoding import MOST_CATEGORIES, Encoding, no_number, prepared, transformer_of
 
 FILES = {"report.html", "report.png", "results.json", "configuration.json", "student.safetensors"}
 
@@ -296,3 +297,36 @@ def test_without_its_package_a_table_is_told_how_to_be_read(tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(nkd.UserError, match=r"pip install 'nkd\[tables\]'"):
         read(tmp_path / "t.parquet")
+
+
+def test_nothing_that_was_not_of_a_run_is_removed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shop().to_csv("metrics.csv", index=False)
+    Path("map.png").write_text("mine")
+    assert distil(monkeypatch, "metrics.csv", "--target", "buys", "--out", ".") == 2
+    assert "would replace metrics.csv" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.png", "metrics.csv"]
+    Folder(tmp_path).clear()  # no run was here
+    assert Path("map.png").exists()
+    Path("configuration.json").write_text("{}")
+    Folder(tmp_path).clear()
+    assert not Path("map.png").exists()
+
+
+def test_where_the_teacher_does_harm_the_network_to_use_is_trained_without_it(
+    tmp_path, monkeypatch, capsys
+):
+    # Trees of 60 rows are stairs: a straight line is better learned without them.
+    rows = np.arange(60)
+    pandas.DataFrame({"b": rows, "c": 2 * rows + 0.5}).to_csv(tmp_path / "line.csv", index=False)
+    out = tmp_path / "out"
+    assert distil(monkeypatch, tmp_path / "line.csv", "--target", "c", "--out", out) == 0
+    assert "The teacher does harm here" in capsys.readouterr().out
+    assert nkd.load(out / "student.safetensors").facts["alpha"] == "0.0"
+
+
+def test_a_number_that_is_written_as_text_is_named():
+    column = pandas.Series(["1.5", "2", "?", "3", None])
+    assert no_number(column) == "?"
+    assert no_number(pandas.Series(["1,000", "2"])) == "1,000"
+    assert no_number(pandas.Series(["red", "blue", "3"])) is None

@@ -12,11 +12,14 @@ from html import escape
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nkd
 from nkd import Classification, Regression, Settings, compare
 from nkd.experiment import networks_of
 from nkd.report.page import report_html, verdict
+from nkd.report.view import style_for
 from nkd.statistics import PairedDifference, paired_difference
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -233,3 +236,10 @@ def test_a_browser_shows_the_page_without_complaint(page, tmp_path):
     seen = json.loads(output["looked-at"].stdout.split("SEEN")[-2])
     expected = {"images": page.count("<img"), "missing": 0, "requests": [], "overflow": False}
     assert seen == expected
+
+
+@given(st.floats(1e-30, 1e30))
+def test_a_number_of_any_size_is_shown_with_some_four_digits(size):
+    text = format(size, style_for(size))
+    assert float(text.replace(",", "")) == pytest.approx(size, rel=1e-3)
+    assert len(text) < 16

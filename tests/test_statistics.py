@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nkd import mcnemar, paired_difference, paired_differences
+from nkd import UserError, mcnemar, paired_difference, paired_differences
 from nkd.report.results import more_pairs
 from nkd.statistics import MOST_PAIRS, about, holm, pairs_needed
 
@@ -309,3 +309,17 @@ def test_the_number_of_pairs_is_told_with_what_the_interval_allows():
     numbers = (7, 39, 393, 1234, MOST_PAIRS + 1)
     words = ["some 7", "some 39", "some 390", "some 1,200", "more than 10,000"]
     assert [about(n) for n in numbers] == words
+
+
+@pytest.mark.parametrize(
+    "compare",
+    [
+        lambda: paired_difference([1, 2], [1]),
+        lambda: paired_difference([], []),
+        lambda: paired_difference([1, np.nan], [1, 2]),
+        lambda: mcnemar([1, 0], [1]),
+    ],
+)
+def test_what_is_not_paired_is_not_compared(compare):
+    with pytest.raises(UserError, match="cannot be compared"):
+        compare()
