@@ -312,6 +312,8 @@ class Model:
         metadata = split(content)[0].get("__metadata__", {})
         try:
             model = cls(**arguments_of(metadata, tensors))
+        except UserError:
+            raise  # it says itself what is wrong, and is a ValueError, too
         except KeyError as missing:
             raise UserError(f"its metadata lack {missing}, so nkd did not write it") from None
         except (TypeError, ValueError) as error:

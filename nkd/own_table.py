@@ -1,6 +1,7 @@
 """A table of one's own: read from a file, and what is to be learned from it."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,7 +30,7 @@ MOST_CLASSES = 100
 MANY = 20
 """Whole numbers with more different values than this are taken for a quantity."""
 
-SHOWN_COLUMNS = 10
+SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +67,9 @@ class OwnTable:
                 learned.
         """
         if target not in frame.columns:
-            names = list(map(repr, frame.columns))
-            more = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
             raise UserError(
                 f"--target {target}: there is no such column; there are "
-                f"{', '.join(names[:SHOWN_COLUMNS])}{more}"
+                f"{first_of(list(map(repr, frame.columns)))}"
             )
         known = frame[frame[target].notna()]
         if len(known) < FEWEST_ROWS:
@@ -94,8 +93,13 @@ class OwnTable:
             return f"from {low:g} to {high:g}, mean {self.y.mean():.4g}"
         classes, counts = np.unique(self.y, return_counts=True)
         shown = [f"{name} ({n:,})" for name, n in zip(classes, counts, strict=True)]
-        more = f" and {len(shown) - SHOWN_COLUMNS} more" if len(shown) > SHOWN_COLUMNS else ""
-        return f"{len(shown)} classes: {', '.join(shown[:SHOWN_COLUMNS])}{more}"
+        return f"{len(shown)} classes: {first_of(shown)}"
+
+
+def first_of(texts: Sequence[str]) -> str:
+    """The first of these texts, and how many more there are."""
+    more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return f"{', '.join(texts[:SHOWN])}{more}"
 
 
 def read(path: Path) -> "DataFrame":

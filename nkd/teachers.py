@@ -7,6 +7,7 @@ what becomes of its answers in a classification and in a regression.
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -177,25 +178,19 @@ def taught(
 
     if hasattr(teacher, "fit"):
         check_estimator(teacher, form)
+
+        def heard(estimator: Any, rows: Any) -> np.ndarray:
+            return checked(form.of_estimator(estimator, rows), len(rows))
+
         if is_fitted(teacher):
-
-            def ask(rows: Any) -> np.ndarray:
-                return checked(form.of_estimator(teacher, rows), len(rows))
-
-            return Taught(teacher, ask(X), ask)
-
+            return Taught(teacher, heard(teacher, X), partial(heard, teacher))
         new = seeded(teacher, seed)
-        fitted = clone(new).fit(X, y)
-
-        def ask_fitted(rows: Any) -> np.ndarray:
-            return checked(form.of_estimator(fitted, rows), len(rows))
-
-        folds = form.folds(y, cross_fit, seed)
-        said = np.empty((len(X), form.columns)) if folds else ask_fitted(X)
+        fitted, folds = clone(new).fit(X, y), form.folds(y, cross_fit, seed)
+        said = np.empty((len(X), form.columns)) if folds else heard(fitted, X)
         for others, part in folds:
             one = clone(new).fit(some_rows(X, others), y[others])
-            said[part] = checked(form.of_estimator(one, some_rows(X, part)), len(part))
-        return Taught(fitted, said, ask_fitted, fitted_here=True)
+            said[part] = heard(one, some_rows(X, part))
+        return Taught(fitted, said, partial(heard, fitted), fitted_here=True)
 
     def of_array(answer: Any, rows: int) -> np.ndarray:
         return checked(form.of_array(numbers(answer, "the teacher's answer")), rows)

@@ -182,6 +182,7 @@ def test_a_bad_file_is_refused_in_one_line_that_names_it(tmp_path, content, said
     (tmp_path / "bad.safetensors").write_bytes(content)
     message = message_of(nkd.load, tmp_path / "bad.safetensors")
     assert "bad.safetensors: " in message and said in message
+    assert ("as nkd writes" in message) == (said == "as nkd writes")
 
 
 def test_a_path_that_cannot_be_read_or_written_is_told_in_one_line(tmp_path):
