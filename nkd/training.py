@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,10 @@ class Step:
 
     def prepare(self, batch_size: int) -> None:
         """What is done once, before the first step: nothing here; a compiled form compiles."""
+
+    def skip(self, rows: int) -> None:
+        """Go on as if so many rows had been trained on: move on the streams that it draws from."""
+        self.network.skip_dropout(rows)
 
     def __call__(self, rows: Array, rate: Any) -> Array:
         """Train on the rows (S, B) at this learning rate; return the values of the loss, (R,)."""
@@ -403,6 +408,8 @@ class Training:
         self.started = False
         self.history: list[Epoch] = []
         self.seconds = 0.0
+        self.after_epoch: Callable[[], Any] | None = None
+        """Called at the end of each epoch, when the state is one to continue from."""
 
     def targets_of(
         self, arms: Sequence[tuple[Run, type[Loss]]]
@@ -454,13 +461,48 @@ class Training:
             )
         return teacher
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has been trained to the end."""
+        return len(self.history) == self.settings.epochs
+
+    def save(self, path: Path | str) -> None:
+        """Write all that it takes to continue after the last epoch: see `load`.
+
+        Raises:
+            UserError: it cannot be written; or the first epoch has been begun and not finished.
+        """
+        from nkd import checkpoint
+
+        checkpoint.save(self, path)
+
+    @classmethod
+    def load(cls, path: Path | str, problem: Problem, **options: Any) -> "Training":
+        """A training that was saved, to go on to the same bits as if it had not been interrupted.
+
+        Args:
+            path: what `save` has written.
+            problem: with the same data.
+            options: orders, layer, on_gradients and backend as they were given to `Training`.
+
+        Raises:
+            UserError: the file is damaged, or was saved from other data, or by something that
+                computes other bits: another version, backend, library or number of threads.
+        """
+        from nkd import checkpoint
+
+        return checkpoint.load(path, problem, **options)
+
     def prepare(self) -> None:
         """Compile what training needs, if this has not been done: so it is not in `seconds`."""
-        self.step.prepare(self.settings.batch_size)
+        if not self.finished:
+            self.step.prepare(self.settings.batch_size)
         self.network.prepare()
 
     def epochs(self, track: Callable[[Iterable], Iterable] = iter) -> Iterator[Epoch]:
         """Train; yield each epoch's measurements at its end. `history` keeps them.
+
+        A training that was loaded yields those of its earlier epochs first.
 
         Args:
             track: wraps each epoch's batches, to show progress.
@@ -472,6 +514,9 @@ class Training:
         if self.started:
             raise UserError("this training has already been run: make a new Training")
         self.started = True
+        yield from self.history
+        if self.finished:
+            return
         self.prepare()
         if self.orders is None:
             orders = batch_orders(self.order_seeds, rows, settings.epochs)
@@ -489,10 +534,17 @@ class Training:
         if (factors != 1).any():
             on_device = self.backend.asarray(factors)
             rates = (rate * on_device for rate in rates)
+        done = len(self.history)
+        self.step.skip(done * rows)
         passes = fit(
-            self.step, orders, settings.batch_size, rates, track=track, backend=self.backend
+            self.step,
+            itertools.islice(orders, done, None),
+            settings.batch_size,
+            itertools.islice(rates, done * self.steps_per_epoch, None),
+            track=track,
+            backend=self.backend,
         )
-        for number in range(1, settings.epochs + 1):
+        for number in range(done + 1, settings.epochs + 1):
             start = time.perf_counter()
             with np.errstate(all="ignore"):  # divergence is found below and reported in one line
                 objective = next(passes, None)
@@ -522,6 +574,8 @@ class Training:
             if self.average is not None and number < settings.epochs:
                 self.average.put_back()
             self.history.append(Epoch(number, objective, test, train, split))
+            if self.after_epoch is not None:
+                self.after_epoch()
             yield self.history[-1]
 
     def run(self) -> "Training":
