@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from nkd.data import Dataset
 from nkd.distillation import Problem, Run
 from nkd.errors import UserError
 from nkd.training import Epoch, Settings, Training
+
+if TYPE_CHECKING:
+    from nkd.work import Pass
 
 FORMAT = "nkd checkpoint 1"
 NO_DIGEST = "0" * 64
@@ -114,6 +117,11 @@ def history_of(state: Mapping[str, np.ndarray]) -> list[Epoch]:
     return history
 
 
+def epochs_of(state: Mapping[str, np.ndarray]) -> int:
+    """How many epochs it was trained for."""
+    return len({name.partition(".")[0] for name in state if name.startswith("epoch")})
+
+
 def joined(states: Sequence[State]) -> State:
     """The state of runs that were trained in parts, in their order."""
     whole: State = {}
@@ -159,40 +167,51 @@ def footing_of(backend: Backend) -> dict[str, Any]:
     }
 
 
-def teachers_in(training: Training) -> dict[str, np.ndarray]:
-    """All that the runs' teachers say, and which labels they know, by their digests."""
+def said_in(runs: Sequence[Run], answered: Mapping[Any, np.ndarray]) -> dict[str, np.ndarray]:
+    """All that the runs' teachers say, and which labels they know, by the digests.
+
+    Args:
+        answered: what those teachers said that are functions.
+    """
     found: dict[int, np.ndarray] = {}
-    for run in training.runs:
+    for run in runs:
         for given in (run.targets, run.labelled):
-            said = training.answered.get(given) if callable(given) else given
+            said = answered.get(given) if callable(given) else given
             if said is not None:
                 found[id(said)] = said
     return {digest_of(said): said for said in found.values()}
 
 
-def definition_of(training: Training, said: Mapping[str, np.ndarray]) -> Definition:
-    """What the training is, as it reads back from JSON.
+def definition_of(
+    work: "Training | Pass",
+    backend: Backend,
+    said: Mapping[str, np.ndarray] | None = None,
+    answered: Mapping[Any, np.ndarray] | None = None,
+) -> Definition:
+    """What a training is, or a pass, as it reads back from JSON.
 
     Args:
-        said: `teachers_in` it.
+        said: see `said_in`.
+        answered: likewise.
     """
+    answered = answered or {}
+    said = said_in(work.runs, answered) if said is None else said
     named = {id(each): digest for digest, each in said.items()}
     runs = []
-    for run in training.runs:
+    for run in work.runs:
         values = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
         for name in ("targets", "labelled"):
-            given = training.answered.get(values[name]) if callable(values[name]) else values[name]
+            given = answered.get(values[name]) if callable(values[name]) else values[name]
             values[name] = None if given is None else named[id(given)]
         runs.append({**values, "seed": int(run.seed), "parameters": dict(run.parameters)})
     definition = {
-        "task": training.problem.task,
-        "data": digest_of_data(training.problem.data),
-        "sizes": training.network.sizes,
-        "settings": dataclasses.asdict(training.settings),
+        "task": work.problem.task,
+        "data": digest_of_data(work.problem.data),
+        "sizes": [int(size) for size in work.sizes],
+        "settings": dataclasses.asdict(work.settings),
         "runs": runs,
-        "dtype": training.dtype.name,
-        "own orders": training.orders is not None,
-        "footing": footing_of(training.backend),
+        "dtype": np.dtype(work.dtype).name,
+        "footing": footing_of(backend),
     }
     return json.loads(json.dumps(definition))
 
@@ -262,9 +281,11 @@ def save(training: Training, path: Path | str) -> None:
     """See `Training.save`."""
     if training.started and not training.history:
         raise UserError(f"{path}: save a training before its first epoch, or after one")
-    said = teachers_in(training)
+    said = said_in(training.runs, training.answered)
     taught = {f"said.{digest}": np.ascontiguousarray(each) for digest, each in said.items()}
-    files.write(path, *to_parts({**state_of(training), **taught}, definition_of(training, said)))
+    definition = definition_of(training, training.backend, said, training.answered)
+    definition["own orders"] = training.orders is not None
+    files.write(path, *to_parts({**state_of(training), **taught}, definition))
 
 
 def load(

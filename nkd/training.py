@@ -462,6 +462,11 @@ class Training:
         return teacher
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """Units of the networks from input to output."""
+        return self.network.sizes
+
+    @property
     def finished(self) -> bool:
         """Whether it has been trained to the end."""
         return len(self.history) == self.settings.epochs
