@@ -136,14 +136,14 @@ def joined(states: Sequence[State]) -> State:
 
 
 def digest_of(*parts: Any) -> str:
-    """The SHA-256 of arrays, with their types and shapes, and of texts."""
+    """The SHA-256 of arrays, with their types and shapes, of bytes, and of texts."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
             digest.update(f"{part.dtype.str}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).data.cast("B"))
         else:
-            digest.update(str(part).encode())
+            digest.update(part if isinstance(part, bytes) else str(part).encode())
     return digest.hexdigest()
 
 

@@ -200,7 +200,8 @@ def resumed(flags: Any, experiment: str) -> Any:
             f"--resume {path}: configuration.json has other flags; start anew"
         ) from None
     own = {name: values[name] for name in OWN if name in values and values[name] != usual[name]}
-    return dataclasses.replace(found, **own, resume=path)
+    own["resume"] = path
+    return dataclasses.replace(found, **own)
 
 
 def parse_sweep(

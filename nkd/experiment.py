@@ -117,7 +117,7 @@ def compare(
     }
     if folder is None:
         return carried_out(experiment, arms, counts, controls, settled, None)
-    with folder.locked():
+    with folder.locked(), folder.going_on():
         settled = folder.begin(settled)
         return carried_out(experiment, arms, counts, controls, settled, folder)
 
@@ -166,20 +166,11 @@ def carried_out(
             folder.finish()
             screen.print(f"\nAll of it, to read in a browser: {folder.path / 'report.html'}")
     except (UserError, KeyboardInterrupt) as stop:
-        if not folder:
-            raise
-        with suppress(CannotWrite):
+        if folder and not isinstance(stop, CannotWrite):
             folder.write_metrics(experiment.trained)
             if results is not None:
                 write_report(folder, results, settled)
-        resume = f"--resume {folder.path} goes on there"
-        if isinstance(stop, CannotWrite):
-            safe = ", ".join(folder.kept()) or "nothing yet"
-            raise UserError(f"{stop}. Safe in {folder.path}: {safe}; with room, {resume}") from None
-        if isinstance(stop, UserError):  # it would end in the same way again
-            folder.finish()
-            raise
-        raise type(stop)(f"kept in {folder.path}: {', '.join(folder.kept())}; {resume}") from None
+        raise
     return results
 
 

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -112,6 +112,13 @@ class Kept:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write(self.file(name, runs), *checkpoint.to_parts(state, definition))
+
+    def forget(self, name: str) -> None:
+        """Remove a pass."""
+        for runs in self.parts(name):
+            self.file(name, runs).unlink()
+        with suppress(OSError):  # something else is there, perhaps of another process
+            self.folder.rmdir()
 
     def clear(self) -> None:
         """Remove all of it."""
