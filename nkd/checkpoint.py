@@ -24,6 +24,7 @@ from nkd.backend import NUMPY, Backend
 from nkd.data import Dataset
 from nkd.distillation import Problem, Run
 from nkd.errors import UserError
+from nkd.machine import products_of
 from nkd.training import Epoch, Settings, Training
 
 if TYPE_CHECKING:
@@ -157,13 +158,14 @@ def digest_of_data(data: Dataset) -> str:
 
 def footing_of(backend: Backend) -> dict[str, Any]:
     """What computes: where it is the same, equal trainings give equal bits."""
-    products = backend.products()
+    products, of_numpy = backend.products(), products_of("numpy")
     return {
         "nkd": nkd.__version__,
         "numpy": np.__version__,
         "backend": str(backend.name),
         "computing": backend.computing(),
         "products": products and dataclasses.asdict(products),
+        "numpy threads": of_numpy and of_numpy.threads,
     }
 
 

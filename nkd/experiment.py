@@ -9,7 +9,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -58,6 +58,7 @@ def compare(
     backend: Backend = NUMPY,
     screen: Screen | None = None,
     folder: Folder | None = None,
+    cluster: str = "",
     checkpoint_every: float = 30.0,
     about: Mapping[str, Any] | None = None,
 ) -> Results:
@@ -88,6 +89,8 @@ def compare(
         folder: takes the files of the run, among them weights and report; by default none. While
             it goes on, it also takes what goes on with `Folder(path, resumed=True)` if it ends
             early: see `nkd.work.Kept`.
+        cluster: the address of a Dask cluster that trains, or "local:WORKERS" for a new one on
+            this machine; see `nkd.cluster`. By default this process trains.
         checkpoint_every: seconds after which a training is kept at the end of an epoch.
         about: what configuration.json says about the run besides what is known here.
 
@@ -115,10 +118,16 @@ def compare(
         "sweep": {**arms, **counts},
         "controls": controls,
     }
-    if folder is None:
-        return carried_out(experiment, arms, counts, controls, settled, None)
-    with folder.locked(), folder.going_on():
-        settled = folder.begin(settled)
+    with ExitStack() as stack:
+        if folder:
+            stack.enter_context(folder.locked())
+            stack.enter_context(folder.going_on())
+            settled = folder.begin(settled)
+        if cluster:
+            from nkd.cluster import connected
+
+            options = screen, experiment.memory, backend, kept
+            experiment.work = stack.enter_context(connected(cluster, *options))
         return carried_out(experiment, arms, counts, controls, settled, folder)
 
 
@@ -387,7 +396,7 @@ class Experiment:
         """
         runs = [run for arm in arms for run in arm.runs]
         settings = dataclasses.replace(lesson.settings, report_every=0)  # the last ones are enough
-        work = Pass(name, lesson.problem, self.sizes, runs, settings)
+        work = Pass(name, lesson.problem, self.sizes, runs, settings, title=what)
         show = partial(self.screen.train_quietly, what=what)
         state = self.work.measure(work, show, arm=len(arms[0].runs))
         measured = checkpoint.history_of(state)[-1].test

@@ -34,7 +34,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """Runs of one architecture, under a name that no other pass of the experiment has."""
+    """Runs of one architecture, under a name that no other pass of the experiment has.
+
+    The title says for people what they are.
+    """
 
     name: str
     problem: Problem
@@ -42,6 +45,7 @@ class Pass:
     runs: Sequence[Run]
     settings: Settings
     dtype: Any = np.float32
+    title: str = ""
 
     @classmethod
     def of(cls, name: str, training: Training) -> "Pass":
@@ -232,15 +236,9 @@ class Work:
             show(training)
             return checkpoint.state_of(training, networks)
         definition = checkpoint.definition_of(part, self.backend)
-        state, title = kept.read(work.name, runs, definition), work.name
-        if len(runs) < len(work.runs):
-            title += f", runs {runs.start + 1} to {runs.stop} of {len(work.runs)}"
-        if state is not None:
-            epochs, of = checkpoint.epochs_of(state), work.settings.epochs
-            done = f"goes on after epoch {epochs} of {of}" if epochs < of else "was done before"
-            self.tell(f"{title}: {done}")
-            if epochs == of and not networks:
-                return state
+        state = self.begun(work, runs, definition)
+        if state is not None and not networks and "parameters" not in state:
+            return state
         training = training or part.training(self.backend)
         if state is not None:
             checkpoint.restore(training, state)
@@ -249,6 +247,19 @@ class Work:
         else:
             show(training)
         return checkpoint.state_of(training, networks)
+
+    def begun(self, work: Pass, runs: range, definition: Definition) -> State | None:
+        """The state in which some runs of a pass were kept, if they were; and say so."""
+        state = self.kept and self.kept.read(work.name, runs, definition)
+        if not state:
+            return None
+        title = work.title or work.name
+        if len(runs) < len(work.runs):
+            title += f", runs {runs.start + 1} to {runs.stop} of {len(work.runs)}"
+        epochs, of = checkpoint.epochs_of(state), work.settings.epochs
+        done = f"goes on after epoch {epochs} of {of}" if epochs < of else "was done before"
+        self.tell(f"{title}: {done}")
+        return state
 
     def keep(
         self,

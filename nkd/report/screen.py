@@ -75,6 +75,9 @@ class Screen:
 
     def epochs(self, training: Training, title: str) -> Iterator[Epoch]:
         """Train to the end under a progress bar, and yield each epoch."""
+        if training.finished:
+            yield from training.epochs()
+            return
         self.prepare(training)
         steps = training.settings.epochs * training.steps_per_epoch
         with self.progress(title, steps) as track:
@@ -140,6 +143,32 @@ class Screen:
                 f"Compiled {functions} functions for this machine in {seconds:,.1f} s, once: later "
                 "runs load them"
             )
+
+    @contextmanager
+    def bars(self) -> Iterator[Callable[[str, int], Callable[[int], Any]]]:
+        """One display of many bars; yields what adds one, of a title and so many steps.
+
+        That returns what advances it. A bar that is full disappears.
+        """
+        if not self.console.is_terminal:
+            yield lambda title, steps: lambda done: None
+            return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(None), TimeRemainingColumn()
+        with Progress(*columns, console=self.console, transient=True) as shown:
+
+            def add(title: str, steps: int) -> Callable[[int], Any]:
+                task = shown.add_task(title, total=steps)
+
+                def advance(done: int) -> None:
+                    shown.advance(task, done)
+                    if shown.tasks[shown.task_ids.index(task)].finished:
+                        shown.update(task, visible=False)
+
+                return advance
+
+            yield add
 
     @contextmanager
     def progress(self, title: str, steps: int) -> Iterator[Callable[[Iterable], Iterable]]:
