@@ -126,8 +126,12 @@ def epochs_of(state: Mapping[str, np.ndarray]) -> int:
 def joined(states: Sequence[State]) -> State:
     """The state of runs that were trained in parts, in their order."""
     whole: State = {}
-    for name in states[0]:
-        parts = [state[name] for state in states]
+    for name in dict.fromkeys(name for state in states for name in state):
+        parts = [
+            # Where no run has a teacher, a part has no split: see `Training.gradient_split`.
+            state.get(name, np.full((2, len(state["epoch1.objective"])), np.nan))
+            for state in states
+        ]
         whole[name] = np.concatenate(parts, axis=0 if name == "parameters" else -1)
     whole["seconds"] = whole["seconds"].sum(keepdims=True)
     return whole

@@ -46,12 +46,9 @@ def same(thing: Any) -> Any:
 
 
 def footing_here(backend: str, tf32: bool, threads: int) -> dict[str, Any]:
-    """What this worker computes with, see `checkpoint.footing_of`, and how many tasks at a time."""
-    from distributed import get_worker
-
+    """What this worker computes with, see `checkpoint.footing_of`, with so many threads of BLAS."""
     use_blas_threads(threads)
-    footing = checkpoint.footing_of(choose(backend, tf32=tf32))
-    return {**footing, "nthreads": get_worker().state.nthreads}
+    return checkpoint.footing_of(choose(backend, tf32=tf32))
 
 
 def train_here(
@@ -72,6 +69,7 @@ def train_here(
 
     expected, kind = description["footing"], description["backend"]
     found = footing_here(kind[0], kind[1], expected["numpy threads"])
+    found["nthreads"] = get_worker().state.nthreads
     check_footing(expected, found, get_worker().address)
     backend = choose(kind[0], tf32=kind[1])
     runs = [Run(**{
@@ -322,8 +320,9 @@ def connected(
                     f"--cluster {address}: a worker cannot do it ({first_line(error)}); install "
                     "the same nkd there"
                 ) from None
+            tasks = client.nthreads()  # at a time: one, so that a worker's cores are its own
             for worker, found in footings.items():
-                check_footing(cluster.footing, found, worker)
+                check_footing(cluster.footing, {**found, "nthreads": tasks[worker]}, worker)
             screen.print(f"{len(footings)} worker(s) at {client.scheduler.address}")
             yield cluster
     finally:
