@@ -34,6 +34,8 @@ FLAGS = {
         "--dataset", "friedman", "--epochs", "60", "--seeds", "4", "--sweep", "rows=500,1000",
     ],
 }  # fmt: skip
+CHANGED = "out", "resume", "checkpoint_every", "cluster"
+"""Flags that may be others in a run that goes on."""
 TIMES = ("seconds", "started", "inference", "training_time")
 """What the names of times in results.json and configuration.json contain."""
 
@@ -65,7 +67,7 @@ def timeless(value: Any) -> Any:
         return {
             key: each
             for key, each in named.items()
-            if not any(word in key for word in TIMES) and key not in ("out", "resume")
+            if not any(word in key for word in TIMES) and key not in CHANGED
         }
     return [timeless(each) for each in value] if isinstance(value, list) else value
 
@@ -88,19 +90,29 @@ def content(folder: Path) -> dict[str, Any]:
 
 
 def killed(
-    experiment: str, backend: str, out: Path, kills: int, longest: float, number: int, chance: Any
+    words: list[str],
+    resuming: list[str],
+    out: Path,
+    kills: int,
+    longest: float,
+    number: int,
+    chance: random.Random,
 ) -> int:
     """Kill a run so many times, each after a random time of at most `longest`; let it end.
 
+    Args:
+        words, resuming: the command that begins it, and the one that goes on.
+        out: its folder.
+        number: of the signal.
+
     Returns:
-        How often it was killed.
+        How often it was killed; less if it came to its end before.
     """
     done = 0
     while True:
         begun = (out / "configuration.json").exists()
-        words = resuming(experiment, out) if begun else command(experiment, backend, out)
         process = subprocess.Popen(
-            words,
+            resuming if begun else words,
             cwd=ROOT,
             env=os.environ | ONE_THREAD,
             stdout=subprocess.DEVNULL,
@@ -116,9 +128,7 @@ def killed(
         _, complaint = process.communicate()
         if process.returncode == 0:
             return done
-        if process.returncode != -number and not (
-            number == signal.SIGTERM and process.returncode == 143
-        ):
+        if process.returncode not in (-number, 128 + number):
             raise SystemExit(f"exit code {process.returncode}: {complaint}")
 
 
@@ -149,7 +159,8 @@ def main() -> None:
             kills = runs = equal = 0
             while kills < arguments.times / len(cases):
                 most = min(arguments.each, round(arguments.times / len(cases)) - kills)
-                kills += killed(experiment, backend, out, most, seconds, number, chance)
+                words = command(experiment, backend, out), resuming(experiment, out)
+                kills += killed(*words, out, most, seconds, number, chance)
                 runs += 1
                 equal += content(out) == expected
                 if content(out) != expected:

@@ -126,7 +126,7 @@ def run(flags: Flags) -> None:
         raise wrong("out", folder.path, f"a file there would replace {path.name}; name another")
 
     describe(screen, flags, path, frame, table, encoding)
-    with folder.locked(), folder.going_on():
+    with folder.locked():
         folder.begin(
             {
                 "experiment": "distil",
@@ -139,7 +139,8 @@ def run(flags: Flags) -> None:
         kept = Kept(folder.path / CHECKPOINTS, flags.checkpoint_every)
         work = WORK.set(Work(backend.free_memory(), backend, screen.print, kept))
         try:
-            carry_out(flags, table, encoding, backend, folder, screen)
+            with folder.going_on():
+                carry_out(flags, table, encoding, backend, folder, screen)
         finally:
             WORK.reset(work)
     screen.print(f"Written to {folder.path}: {', '.join(folder.kept())}")

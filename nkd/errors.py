@@ -14,6 +14,10 @@ class CannotWrite(UserError):
     """A file cannot be written: the disk is full, say. What was written before is safe."""
 
 
+class Diverged(UserError):
+    """A training cannot go on: no network of it has a finite loss."""
+
+
 class Terminated(KeyboardInterrupt):
     """Somebody asked the process to end (SIGTERM); it ends as after Ctrl-C."""
 

@@ -121,8 +121,8 @@ def compare(
     with ExitStack() as stack:
         if folder:
             stack.enter_context(folder.locked())
-            stack.enter_context(folder.going_on())
             settled = folder.begin(settled)
+            stack.enter_context(folder.going_on())
         if cluster:
             from nkd.cluster import connected
 

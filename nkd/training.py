@@ -14,7 +14,7 @@ from nkd import metrics
 from nkd.backend import NUMPY, Array, Backend
 from nkd.data import Dataset
 from nkd.distillation import Problem, Run, arms_of
-from nkd.errors import UserError
+from nkd.errors import Diverged, UserError
 from nkd.layers import Dense
 from nkd.losses import DistillationLoss, Loss, kinds_of, loss_of
 from nkd.network import MLP, check_rates, check_sizes, most_rows
@@ -570,7 +570,7 @@ class Training:
             finite = np.isfinite(sum(losses, objective))
             if not finite.all():
                 seed = self.runs[finite.argmin()].seed
-                raise UserError(
+                raise Diverged(
                     f"training diverged in epoch {number} (seed {seed}): "
                     f"the loss is not a finite number; lower the learning rate "
                     f"{settings.learning_rate:g}"

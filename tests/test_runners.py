@@ -334,7 +334,7 @@ def test_an_interrupt_ends_soon_says_what_was_kept_and_breaks_no_file(tmp_path):
     assert process.returncode == 130
     assert b"interrupted; kept in" in complaint
     assert b"Traceback" not in complaint
-    assert sorted(os.listdir(tmp_path)) == ["configuration.json", "metrics.csv"]
+    assert sorted(os.listdir(tmp_path)) == ["checkpoints", "configuration.json", "metrics.csv"]
     with open(tmp_path / "metrics.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) >= 10
 

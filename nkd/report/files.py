@@ -15,7 +15,7 @@ import numpy as np
 
 from nkd import files
 from nkd.checkpoint import differences
-from nkd.errors import CannotWrite, UserError
+from nkd.errors import CannotWrite, Diverged, UserError
 from nkd.model import Model
 from nkd.training import Training
 from nkd.work import Kept
@@ -115,7 +115,7 @@ class Folder:
     def going_on(self) -> Iterator[None]:
         """Within it, an end that comes early says what is kept, and how to go on.
 
-        Only for an error that would come again nothing is kept.
+        Where a training diverged, which it would again, nothing is kept.
         """
         try:
             yield
@@ -124,7 +124,7 @@ class Folder:
                 f"{error}. Safe in {self.path}: {', '.join(self.kept())}; when there is room, "
                 f"--resume {self.path} goes on"
             ) from None
-        except UserError:
+        except Diverged:
             self.finish()
             raise
         except KeyboardInterrupt as stop:
