@@ -105,7 +105,8 @@ class Epoch:
     `objective` is the mean of the training loss over the rows, in the epoch's steps. `test` is
     measured after every epoch, `train` (on all training rows) after reported ones, otherwise None;
     if there are no reports, `test` is {} until the last epoch. `split` is measured along with
-    `train`, for classes with a teacher: see `Training.gradient_split`.
+    `train`, for classes with a teacher: see `Training.gradient_split`. All numbers of a run that
+    has diverged are NaN.
     """
 
     number: int
@@ -113,6 +114,22 @@ class Epoch:
     test: dict[str, np.ndarray]
     train: dict[str, np.ndarray] | None
     split: tuple[np.ndarray, np.ndarray] | None = None
+
+    def without(self, runs: Iterable[int]) -> "Epoch":
+        """The same with NaN for these runs; counts become float for that."""
+        gone = np.isin(np.arange(len(self.objective)), list(runs))
+        if not gone.any():
+            return self
+
+        def blank(values: np.ndarray) -> np.ndarray:
+            return np.where(gone, np.nan, values)
+
+        def blanks(measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: blank(values) for name, values in measured.items()}
+
+        split = self.split and (blank(self.split[0]), blank(self.split[1]))
+        train = self.train and blanks(self.train)
+        return Epoch(self.number, blank(self.objective), blanks(self.test), train, split)
 
 
 ASKED_ROWS = 10_000
@@ -344,6 +361,12 @@ class Training:
         on_gradients: called with `network` in each step, before the optimiser's update.
 
     The initial weights are drawn from each run's seed; `network.set_tensors` replaces them.
+
+    Attributes:
+        history: what was measured after each epoch.
+        diverged: the runs whose loss was no longer a finite number, by number, and the first epoch
+            in which that was so. From then on nothing of them is measured; the others go on.
+        seconds: that training took, without compiling and measuring.
     """
 
     def __init__(
@@ -402,6 +425,7 @@ class Training:
         self.steps_per_epoch = math.ceil(len(self.train_inputs) / settings.batch_size)
         self.started = False
         self.history: list[Epoch] = []
+        self.diverged: dict[int, int] = {}
         self.seconds = 0.0
 
     def targets_of(
@@ -466,7 +490,7 @@ class Training:
             track: wraps each epoch's batches, to show progress.
 
         Raises:
-            UserError: the loss of a run is no longer a finite number.
+            UserError: all runs have diverged, see `diverged`.
         """
         settings, rows = self.settings, len(self.train_inputs)
         if self.started:
@@ -509,20 +533,27 @@ class Training:
                 measured = last or settings.report_every > 0
                 test = self.measure(self.test_inputs, self.y_test) if measured else {}
                 train = self.measure(self.train_inputs, self.y_train) if reported else None
-            losses = [each["loss"] for each in (test, train) if each]
-            finite = np.isfinite(sum(losses, objective))
-            if not finite.all():
-                seed = self.runs[finite.argmin()].seed
-                raise UserError(
-                    f"training diverged in epoch {number} (seed {seed}): "
-                    f"the loss is not a finite number; lower the learning rate "
-                    f"{settings.learning_rate:g}"
-                )
-            split = self.gradient_split() if reported else None
+                split = self.gradient_split() if reported else None
+                losses = [each["loss"] for each in (test, train) if each]
+                self.mark_diverged(np.isfinite(sum(losses, objective)), number)
             if self.average is not None and number < settings.epochs:
                 self.average.put_back()
-            self.history.append(Epoch(number, objective, test, train, split))
+            measurements = Epoch(number, objective, test, train, split)
+            self.history.append(measurements.without(self.diverged))
             yield self.history[-1]
+
+    def mark_diverged(self, finite: np.ndarray, epoch: int) -> None:
+        """Note the runs whose loss is not finite in this epoch; if none is left, refuse."""
+        new = [run for run in np.flatnonzero(~finite).tolist() if run not in self.diverged]
+        if not new:
+            return
+        self.diverged = dict(sorted({**self.diverged, **dict.fromkeys(new, epoch)}.items()))
+        if len(self.diverged) == len(self.runs):
+            raise UserError(
+                f"training diverged in epoch {epoch} (seed {self.runs[new[0]].seed}): "
+                "the loss is not a finite number; lower the learning rate "
+                f"{self.settings.learning_rate:g}"
+            )
 
     def run(self) -> "Training":
         """Train to the end, and return this object."""
@@ -563,8 +594,11 @@ class Training:
         return self.problem.measure(self.network.predict(inputs), y, self.backend)
 
     def outputs(self, inputs: Table) -> np.ndarray:
-        """All networks' outputs (R, N, ·) on these rows, on the host."""
-        return self.backend.to_numpy(self.network.predict(inputs))
+        """All networks' outputs (R, N, ·) on these rows, on the host; NaN of one that diverged."""
+        with np.errstate(all="ignore"):
+            outputs = self.backend.to_numpy(self.network.predict(inputs))
+        outputs[list(self.diverged)] = np.nan
+        return outputs
 
     def as_teacher(self, replica: int) -> Callable[[np.ndarray], np.ndarray]:
         """One of the networks as a teacher that is asked: its outputs (B, ·) for inputs (B, I)."""
