@@ -19,7 +19,6 @@ from nkd.backend import NUMPY, Backend
 from nkd.distillation import Problem, Run
 from nkd.errors import UserError
 from nkd.losses import Loss, by_name, kinds_of
-from nkd.memory import bytes_of_training
 from nkd.training import Settings, Training
 
 
@@ -200,72 +199,3 @@ def scales(
     Training(problem, sizes, runs, settings, on_gradients=norms, backend=backend).run()
     student, person = norms.mean().reshape(2, -1)
     return (student / person).tolist()
-
-
-def passes(
-    arms: Sequence[Arm], memory: int, needed: Callable[[Sequence[Run]], int]
-) -> list[list[Run]]:
-    """The arms' runs, arm by arm, in as few passes as fit into the memory.
-
-    A pass takes as many whole arms as fit. An arm that does not fit as a whole is split.
-
-    Args:
-        arms: with the same number of runs each.
-        memory: bytes.
-        needed: gives the bytes that some runs take side by side.
-
-    Raises:
-        UserError: one run alone does not fit.
-    """
-    split: list[list[Run]] = []
-    for arm in arms:
-        if split and needed([*split[-1], *arm.runs]) <= memory:
-            split[-1] += arm.runs
-            continue
-        runs = list(arm.runs)
-        while runs:
-            fitting = [n for n in range(1, len(runs) + 1) if needed(runs[:n]) <= memory]
-            if not fitting:
-                raise UserError(
-                    f"--memory {memory / 1e6:,.0f}M: one network takes "
-                    f"{needed(runs[:1]) / 1e6:,.0f} MB to train; allow more"
-                )
-            split.append(runs[: fitting[-1]])
-            runs = runs[fitting[-1] :]
-    return split
-
-
-def train_arms(
-    problem: Problem,
-    sizes: Sequence[int],
-    arms: Sequence[Arm],
-    settings: Settings,
-    *,
-    memory: int,
-    train: Callable[[Training], Any] = Training.run,
-    backend: Backend = NUMPY,
-) -> dict[str, np.ndarray]:
-    """Train all runs of all arms; return the test metrics after the last epoch, each (arms, seeds).
-
-    The runs are trained side by side in as many passes as the memory requires; the numbers do
-    not depend on how they are split.
-
-    Args:
-        memory: bytes that a pass may take.
-        train: trains one `Training`, for example to show progress.
-    """
-    settings = dataclasses.replace(settings, report_every=0)  # the last test metrics are enough
-    finals = []
-    for runs in passes(
-        arms,
-        memory,
-        lambda some: bytes_of_training(problem, sizes, some, settings, backend=backend),
-    ):
-        training = Training(problem, sizes, runs, settings, backend=backend)
-        train(training)
-        finals.append(training.history[-1].test)
-        del training  # before the next one takes its memory
-    return {
-        name: np.concatenate([final[name] for final in finals]).reshape(len(arms), -1)
-        for name in finals[0]
-    }

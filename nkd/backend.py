@@ -45,6 +45,10 @@ class Backend:
         """The library of matrix products on the CPU; None if they are not computed there."""
         return products_of("numpy")
 
+    def computing(self) -> dict[str, Any]:
+        """What else its bits depend on, besides the library of products."""
+        return {}
+
     def __str__(self) -> str:
         products = self.products()
         return f"{self.name} on {self.device()}" + (f", {products}" if products else "")
@@ -136,6 +140,12 @@ class NumbaBackend(Backend):
         """The library that compiled code calls."""
         return products_of("scipy")
 
+    def computing(self) -> dict[str, Any]:
+        """Its version, and the threads that share the work."""
+        import numba
+
+        return {"numba": numba.__version__, "threads": self.forms.THREADS}
+
     def compiling(self, tell: Callable[[], Any]) -> AbstractContextManager[Any]:
         """Call `tell` whenever Numba starts to compile a function that it does not have on disk."""
         from numba.core import event
@@ -185,7 +195,7 @@ class CupyBackend(Backend):
                 f"({reason[0] if reason else type(error).__name__}); "
                 "install the NVIDIA driver, or use --backend numpy"
             ) from None
-        self.xp, self.compiled = cupy, fused_gpu.PARTS
+        self.xp, self.compiled, self.tf32 = cupy, fused_gpu.PARTS, tf32
         self.step = functools.partial(fused_gpu.Step, self.forms)
 
     def device(self) -> str:
@@ -196,6 +206,10 @@ class CupyBackend(Backend):
     def products(self) -> Products | None:
         """None: cuBLAS."""
         return None
+
+    def computing(self) -> dict[str, Any]:
+        """CuPy's version, the GPU, and whether its tensor cores round factors."""
+        return {"cupy": self.xp.__version__, "gpu": self.device(), "tf32": self.tf32}
 
     def to_numpy(self, values: Array) -> np.ndarray:
         """`values` copied from the device."""

@@ -4,8 +4,9 @@ import dataclasses
 import io
 import math
 import shlex
+import signal
 import sys
-import time
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from nkd.backend import choose
 from nkd.conditions import COUNTS
 from nkd.data import load, names_of
 from nkd.distillation import LARGEST_TEMPERATURE, Classification, Regression, Run
-from nkd.errors import UserError
+from nkd.errors import Terminated, UserError
 from nkd.losses import Loss, by_name, kinds_of
 from nkd.random_streams import LARGEST_SEED
 from nkd.recipes import Recipe
@@ -104,6 +105,12 @@ class Flags:
     out: str = field(default="runs/<time>", metavar="DIR")
     """Folder for the files of the run; <time> stands for its start time."""
 
+    checkpoint_every: float = field(default=30.0, metavar="SECONDS")
+    """Keep a training that goes on, at the end of an epoch, when this time has passed."""
+
+    resume: str = field(default="", metavar="DIR")
+    """Go on with the run in this folder, with its flags, to the same numbers."""
+
     def check(self) -> None:
         """Raise a UserError that names the first flag whose value makes no sense."""
         values = dataclasses.asdict(self)
@@ -119,6 +126,7 @@ class Flags:
             raise wrong("schedule", values["schedule"], f"choose one of {', '.join(SCHEDULES)}")
         if not self.out:
             raise wrong("out", "''", "name a folder")
+        check_seconds(self.checkpoint_every)
         if values["alpha"] is not None and not 0 <= values["alpha"] <= 1:
             raise wrong("alpha", values["alpha"], "must lie in 0 … 1; it weighs the teacher")
         last = LARGEST_SEED - values["seeds"] + 1
@@ -156,6 +164,43 @@ def check_hidden(hidden: Sequence[int]) -> None:
     if any(units < 1 for units in hidden):
         units = " ".join(map(str, hidden))
         raise wrong("hidden", units, "each layer must have at least 1 unit")
+
+
+def check_seconds(seconds: float) -> None:
+    """Raise a UserError if `checkpoint_every` is no time."""
+    if not seconds >= 0:
+        raise wrong("checkpoint_every", seconds, "must be a number of seconds, 0 or more")
+
+
+OWN = "resume", "checkpoint_every", "data_dir"
+"""Flags that may be given anew to a run that goes on: they do not change its numbers."""
+
+
+def resumed(flags: Any, experiment: str) -> Any:
+    """The flags of the run in the folder `resume`, with those of `OWN` that are given now.
+
+    Raises:
+        UserError: there is no such run, or further flags are given.
+    """
+    from nkd.report.files import Folder
+
+    values, usual = dataclasses.asdict(flags), dataclasses.asdict(type(flags)())
+    path = values["resume"]
+    given = [name for name in values if name not in OWN and values[name] != usual[name]]
+    if given:
+        word = f"--{given[0].replace('_', '-')}"
+        raise UserError(f"--resume {path}: takes all flags of that run, so leave out {word}")
+    there = Folder(Path(path), resumed=True).configuration()
+    if there.get("experiment") != experiment:
+        raise UserError(f"--resume {path}: is a run of {there.get('experiment')}, not {experiment}")
+    try:
+        found = type(flags)(**{**there["flags"], **there["resolved"], "out": path})
+    except (KeyError, TypeError):
+        raise UserError(
+            f"--resume {path}: configuration.json has other flags; start anew"
+        ) from None
+    own = {name: values[name] for name in OWN if name in values and values[name] != usual[name]}
+    return dataclasses.replace(found, **own, resume=path)
 
 
 def parse_sweep(
@@ -306,6 +351,13 @@ def called_as() -> list[str]:
 
 def exit_code_of(work: Callable[[], None]) -> int:
     """Do the work and return the exit code; report a failure in one line."""
+
+    def end(number: int, frame: Any) -> NoReturn:
+        raise Terminated
+
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a narrow encoding must not end a long run
@@ -326,12 +378,16 @@ def exit_code_of(work: Callable[[], None]) -> int:
         return 2
     except KeyboardInterrupt as interrupt:
         print(f"\ninterrupted; {str(interrupt) or 'nothing was written'}", file=sys.stderr)
-        return 130
+        return 143 if isinstance(interrupt, Terminated) else 130
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     return 0
 
 
 def run(runner: Runner, flags: Flags) -> None:
     """Translate the flags into a call of `nkd.experiment.compare`."""
+    flags = resumed(flags, runner.name) if flags.resume else flags
     flags.check()
     if flags.recipe not in runner.recipes:
         raise wrong("recipe", flags.recipe, f"choose one of {', '.join(runner.recipes)}")
@@ -353,7 +409,11 @@ def run(runner: Runner, flags: Flags) -> None:
     from nkd.report.files import Folder
     from nkd.report.screen import Screen
 
-    folder = Folder(Path(flags.out.replace("<time>", time.strftime("%Y%m%d-%H%M%S"))))
+    folder = Folder(Path(flags.out), resumed=True) if flags.resume else Folder.new(flags.out)
+    screen = Screen()
+    if folder.resumed and folder.finished():
+        screen.print(f"This run is finished: {folder.path / 'report.html'}")
+        return
     values = dataclasses.asdict(flags)
     resolved = {"dataset": data.name, "backend": backend.name}  # in place of "auto"
     of_teacher, of_student = (
@@ -382,11 +442,13 @@ def run(runner: Runner, flags: Flags) -> None:
         sweep=sweep,
         controls=controls,
         **options,
-        screen=Screen(),
+        screen=screen,
         folder=folder,
+        checkpoint_every=flags.checkpoint_every,
         about={
             "experiment": runner.name,
             "flags": values,
+            "resolved": resolved,
             "command": command_of(runner.name, values | resolved),
         },
     )
@@ -405,7 +467,11 @@ def command_of(name: str, values: Mapping[str, Any], *arguments: str) -> str:
         words.append(name)
     words += arguments
     for flag, value in values.items():
-        if flag != "out" and value is not False and value not in (None, "", []):
+        if (
+            flag not in ("out", "resume", "checkpoint_every")
+            and value is not False
+            and value not in (None, "", [])
+        ):
             word, texts = (
                 f"--{flag.replace('_', '-')}",
                 value if isinstance(value, list) else [value],

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""What a user's mistake raises, and what ends a run from outside."""
 
 
 class UserError(ValueError):
@@ -8,6 +8,14 @@ class UserError(ValueError):
     Its message is one line that says what is wrong, where, and what to do. The command line
     prints that line and exits with code 2, without a traceback.
     """
+
+
+class CannotWrite(UserError):
+    """A file cannot be written: the disk is full, say. What was written before is safe."""
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody asked the process to end (SIGTERM); it ends as after Ctrl-C."""
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ import dataclasses
 import math
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -16,19 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from nkd.arms import Arm, cells, checked_controls, checked_sweep, control, scales, train_arms
+from nkd import checkpoint
+from nkd.arms import Arm, cells, checked_controls, checked_sweep, control, scales
 from nkd.backend import NUMPY, Backend
 from nkd.conditions import COUNTS, Lesson, checked_counts, lessons, part_of, side_by_side
 from nkd.data import check_count
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs, pairs
-from nkd.errors import UserError
+from nkd.errors import CannotWrite, UserError
 from nkd.memory import bytes_of_training
 from nkd.report.conditions import Cell
-from nkd.report.files import Folder
+from nkd.report.files import CHECKPOINTS, Folder
 from nkd.report.results import Contender, Results
 from nkd.report.screen import Screen
 from nkd.report.view import PERSON_MOVED, view_of
 from nkd.training import ASKED_ROWS, Settings, Training, answers, check_fit, for_rows, inputs_of
+from nkd.work import Kept, Pass, Work
 
 RECORDED_PACKAGES = (
     "nkd", "numpy", "scipy", "scikit-learn", "safetensors", "matplotlib",
@@ -56,6 +58,7 @@ def compare(
     backend: Backend = NUMPY,
     screen: Screen | None = None,
     folder: Folder | None = None,
+    checkpoint_every: float = 30.0,
     about: Mapping[str, Any] | None = None,
 ) -> Results:
     """Train Students with the teacher and Persons without it, in pairs, and compare them.
@@ -82,7 +85,10 @@ def compare(
         memory: bytes that a pass of training may take; by default half of what is free.
         backend: where everything is trained.
         screen: shows progress, table and verdict; by default nothing is printed.
-        folder: takes the files of the run, among them weights and report; by default none.
+        folder: takes the files of the run, among them weights and report; by default none. While
+            it goes on, it also takes what goes on with `Folder(path, resumed=True)` if it ends
+            early: see `nkd.work.Kept`.
+        checkpoint_every: seconds after which a training is kept at the end of an epoch.
         about: what configuration.json says about the run besides what is known here.
 
     Raises:
@@ -94,8 +100,9 @@ def compare(
     how["parameters"] = dict(parameters or {})
     known = {"rows": rows, "labels": labels}
     # Everything is checked before the long work starts, and before earlier files are removed.
+    kept = Kept(folder.path / CHECKPOINTS, checkpoint_every) if folder else None
     experiment = Experiment(
-        problem, teacher, student, settings, how, seeds, known, moved, memory, backend, screen
+        problem, teacher, student, settings, how, seeds, known, moved, memory, backend, screen, kept
     )
     arms, counts, controls = experiment.checked(sweep or {}, controls)
     trained = teacher if isinstance(teacher, Training) else None
@@ -108,13 +115,32 @@ def compare(
         "sweep": {**arms, **counts},
         "controls": controls,
     }
-    data = problem.data
+    if folder is None:
+        return carried_out(experiment, arms, counts, controls, settled, None)
+    with folder.locked():
+        settled = folder.begin(settled)
+        return carried_out(experiment, arms, counts, controls, settled, folder)
+
+
+def carried_out(
+    experiment: "Experiment",
+    arms: Mapping[str, Sequence[Any]],
+    counts: Mapping[str, Sequence[int]],
+    controls: Sequence[str],
+    settled: Mapping[str, Any],
+    folder: Folder | None,
+) -> Results:
+    """What `compare` returns, after all checks; if it ends early, what there is stays there.
+
+    Args:
+        arms, counts, controls: see `Experiment.checked`.
+        settled: what configuration.json holds.
+    """
+    data, screen, teacher = experiment.given.data, experiment.screen, experiment.teacher
     if data.notice:
         screen.notice(data.notice)
-    if folder:
-        folder.clear()
-        folder.write_json("configuration.json", settled)
-    screen.start(data, backend, f"; files go to {folder.path}" if folder else "")
+    where = f"; files go to {folder.path}" if folder else ""
+    screen.start(data, experiment.backend, where)
     results: Results | None = None
     try:
         experiment.teach()
@@ -129,29 +155,31 @@ def compare(
             folder.write_metrics(experiment.trained)
         screen.print(results.table())
         screen.print(results.sentence(), style="bold")
-        if moved:
-            screen.print(results.compare_moved(moved, experiment.on_moved_images()).table())
-        for what, numbers in counts.items():
-            for number in numbers:
-                results.add_cell(what, experiment.cell(what, number))
-            screen.print(results.counts[what].table())
-        further = experiment.arms(arms, controls)
-        if further:
-            lesson = experiment.plain["student"]
-            finals = experiment.train_arms(further, lesson, f"{len(further)} arms")
-            screen.print(results.compare_arms(further, finals).table())
+        further = experiment.further(results, arms, counts, controls)
+        found = experiment.work.each([train for train, _ in further])
+        for (_, show), each in zip(further, found, strict=True):
+            table = show(each)
+            if table is not None:
+                screen.print(table)
         if folder:
             write_report(folder, results, settled)
+            folder.finish()
             screen.print(f"\nAll of it, to read in a browser: {folder.path / 'report.html'}")
     except (UserError, KeyboardInterrupt) as stop:
         if not folder:
             raise
-        folder.write_metrics(experiment.trained)
-        if results is not None:
-            write_report(folder, results, settled)
-        if isinstance(stop, UserError):
+        with suppress(CannotWrite):
+            folder.write_metrics(experiment.trained)
+            if results is not None:
+                write_report(folder, results, settled)
+        resume = f"--resume {folder.path} goes on there"
+        if isinstance(stop, CannotWrite):
+            safe = ", ".join(folder.kept()) or "nothing yet"
+            raise UserError(f"{stop}. Safe in {folder.path}: {safe}; with room, {resume}") from None
+        if isinstance(stop, UserError):  # it would end in the same way again
+            folder.finish()
             raise
-        raise KeyboardInterrupt(f"kept in {folder.path}: {', '.join(folder.kept())}") from None
+        raise type(stop)(f"kept in {folder.path}: {', '.join(folder.kept())}; {resume}") from None
     return results
 
 
@@ -181,6 +209,7 @@ class Experiment:
         memory: int | None,
         backend: Backend,
         screen: Screen,
+        kept: Kept | None = None,
     ) -> None:
         self.given, self.teacher, self.student, self.settings = problem, teacher, student, settings
         self.how, self.moved, self.backend, self.screen = how, moved, backend, screen
@@ -202,6 +231,7 @@ class Experiment:
         self.expected = pairs(self.seeds, targets=np.empty((self.teachers, 0, 0)), **how)
         check_fit(problem, self.sizes, self.expected, settings)
         self.memory = checked_memory(problem, self.sizes, self.expected, settings, memory, backend)
+        self.work = Work(self.memory, backend, screen.print, kept)
         if moved:
             if not isinstance(teacher, Training):
                 raise UserError("moved=… needs a teacher that can be asked, not its outputs alone")
@@ -209,8 +239,8 @@ class Experiment:
             jitter = dataclasses.replace(settings, jitter=moved)
             check_fit(problem, self.sizes, one, jitter)
             answers = self.teachers * (2 * moved + 1) ** 2 * len(problem.data.y_train)
-            kept = answers * problem.outputs * teacher.dtype.itemsize
-            checked_memory(problem, self.sizes, one, jitter, memory, backend, kept)
+            said = answers * problem.outputs * teacher.dtype.itemsize
+            checked_memory(problem, self.sizes, one, jitter, memory, backend, said)
         if (moved or "labels" in self.known) and isinstance(teacher, Training):
             own, data = teacher.problem.data, problem.data
             if (teacher.network.sizes[0], own.feature_bound) != (self.sizes[0], data.feature_bound):
@@ -264,7 +294,8 @@ class Experiment:
         """Train, unless it is trained already, and show and keep it."""
         self.trained.append((names, training))
         if not training.started:
-            self.screen.train(names, training, self.view)
+            name = "-".join(dict.fromkeys(names))
+            self.work.train(name, training, lambda it: self.screen.train(names, it, self.view))
         return training
 
     def teach(self) -> None:
@@ -302,11 +333,47 @@ class Experiment:
         student, person = contenders["student"], contenders["person"]
         return Results(self.problem, self.view, self.teacher, student, person)
 
-    def finals(self, lessons: Mapping[str, Lesson], what: str) -> dict[str, np.ndarray]:
+    def further(
+        self,
+        results: Results,
+        arms: Mapping[str, Sequence[Any]],
+        counts: Mapping[str, Sequence[int]],
+        controls: Sequence[str],
+    ) -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
+        """What is trained after the pairs: what does it, and what makes a table of what it returns.
+
+        These do not depend on each other. A table is None if others are to come before it.
+        """
+        tasks: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = []
+        if self.moved:
+            tasks.append(
+                (self.on_moved_images, lambda it: results.compare_moved(self.moved, it).table())
+            )
+
+        def add(what: str, last: bool, cell: Cell) -> Any:
+            results.add_cell(what, cell)
+            return results.counts[what].table() if last else None
+
+        for what, numbers in counts.items():
+            for number in numbers:
+                last = number == numbers[-1]
+                tasks.append((partial(self.cell, what, number), partial(add, what, last)))
+        if arms or controls:
+
+            def train() -> tuple[list[Arm], dict[str, np.ndarray]]:
+                chosen, lesson = self.arms(arms, controls), self.plain["student"]
+                what = f"{len(chosen)} arms"
+                return chosen, self.train_arms("arms", chosen, lesson, what)
+
+            tasks.append((train, lambda it: results.compare_arms(*it).table()))
+        return tasks
+
+    def finals(self, lessons: Mapping[str, Lesson], what: str, name: str) -> dict[str, np.ndarray]:
         """Train by lessons, and return the decisive measure of each, (seeds,).
 
         Args:
             what: the lessons are for, to be shown.
+            name: of the passes, with what follows it.
         """
         finals: dict[str, np.ndarray] = {}
         for group in side_by_side(lessons):
@@ -314,15 +381,26 @@ class Experiment:
             whose = " and ".join(
                 name.replace(name.split()[0], f"{name.split()[0]}s") for name, _ in group
             )
-            trained = self.train_arms(arms, first, f"{what}, {whose}")[self.view.decisive.name]
+            own = "-".join([name, *(arm.name.replace(" ", "-") for arm in arms)])
+            measured = self.train_arms(own, arms, first, f"{what}, {whose}")
+            trained = measured[self.view.decisive.name]
             finals |= zip([name for name, _ in group], trained, strict=True)
         return finals
 
-    def train_arms(self, arms: Sequence[Arm], lesson: Lesson, what: str) -> dict[str, Any]:
-        """Train arms on a lesson's rows with its settings; return their test metrics."""
-        options: dict[str, Any] = {"memory": self.memory, "backend": self.backend}
-        options["train"] = partial(self.screen.train_quietly, what=what)
-        return train_arms(lesson.problem, self.sizes, arms, lesson.settings, **options)
+    def train_arms(
+        self, name: str, arms: Sequence[Arm], lesson: Lesson, what: str
+    ) -> dict[str, np.ndarray]:
+        """Train arms on a lesson's rows with its settings; return their test metrics.
+
+        Each is (arms, seeds). The numbers do not depend on how many of them train side by side.
+        """
+        runs = [run for arm in arms for run in arm.runs]
+        settings = dataclasses.replace(lesson.settings, report_every=0)  # the last ones are enough
+        work = Pass(name, lesson.problem, self.sizes, runs, settings)
+        show = partial(self.screen.train_quietly, what=what)
+        state = self.work.measure(work, show, arm=len(arms[0].runs))
+        measured = checkpoint.history_of(state)[-1].test
+        return {key: values.reshape(len(arms), -1) for key, values in measured.items()}
 
     def on_moved_images(self) -> dict[str, np.ndarray]:
         """Train pairs on moved images; return the decisive measure of each, (seeds,)."""
@@ -345,7 +423,7 @@ class Experiment:
             for number, run in enumerate(student.runs)
         ]
         named["student"] = dataclasses.replace(student, runs=runs)
-        return self.finals(named, "on moved images")
+        return self.finals(named, "on moved images", "moved")
 
     def cell(self, what: str, number: int) -> Cell:
         """The comparison with so many rows or labels."""
@@ -358,7 +436,8 @@ class Experiment:
             options["labels"] = number
             quiet = dataclasses.replace(teacher.settings, report_every=0)
             teacher = networks_of(self.given, hidden, seeds, quiet, **options)
-            self.screen.train_quietly(teacher, f"{number:,} labels, teacher")
+            shown = partial(self.screen.train_quietly, what=f"{number:,} labels, teacher")
+            self.work.train(f"labels-{number}-teacher", teacher, shown)
             targets = self.said_by(teacher)
             finals["teacher"] = teacher.history[-1].test[self.view.decisive.name]
         few = {what: number}
@@ -367,7 +446,8 @@ class Experiment:
             images = dataclasses.replace(self.settings, jitter=self.moved)
             own = for_rows(images, number, len(self.given.data.y_train))
             named[PERSON_MOVED] = dataclasses.replace(named["person"], settings=own)
-        return Cell(number, finals | self.finals(named, f"{number:,} {what}"))
+        finals |= self.finals(named, f"{number:,} {what}", f"{what}-{number}")
+        return Cell(number, finals)
 
     def arms(self, sweep: Mapping[str, Sequence[Any]], controls: Sequence[str]) -> list[Arm]:
         """The cells of a sweep and the control arms."""
@@ -542,6 +622,8 @@ def configuration(
         "device": backend.device(),
         "platform": platform.platform(),
         "blas": dataclasses.asdict(products) if products else None,
+        "data": checkpoint.digest_of_data(problem.data),
+        "footing": checkpoint.footing_of(backend),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

@@ -725,7 +725,7 @@ class CompiledStep:
         self.compiled_loss = Loss(LOSSES.index(loss.compiled), alpha, T)
         self.state = State(optimizer.w, optimizer.m, optimizer.v, optimizer.g)
         self.side_by_side = network.replicas >= THREADS > 1
-        self.batch_size, self.unflushed = 0, 0
+        self.batch_size = 0
 
     def epoch(
         self, order: Array, batch_size: int, rates: Iterator[Any], track: Callable = iter
@@ -740,6 +740,10 @@ class CompiledStep:
                 first = start + batch_size
         return total
 
+    def skip(self, rows: int) -> None:
+        """Go on as if so many rows had been trained on: see `training.Step.skip`."""
+        self.network.skip_dropout(rows)
+
     def prepare(self, batch_size: int) -> None:
         """Compile what an epoch needs, if this has not been done: train for no step."""
         self.resize(batch_size)
@@ -753,10 +757,8 @@ class CompiledStep:
         for n in range(steps):
             self.rates[n] = next(rates) * adam.count()
             self.epsilons[n] = adam.scaled_epsilon
-        self.unflushed += steps
-        if self.unflushed + self.steps > FLUSH_EVERY:
+        if adam.unflushed + self.steps > FLUSH_EVERY:
             adam.flush()
-            self.unflushed = 0
         inputs, targets = self.inputs, self.targets
         if self.limits.dropout.size:  # networks with the same rows have masks of their own
             rows = np.broadcast_to(rows, (self.network.layers[0].axes[1], rows.shape[1]))

@@ -603,6 +603,7 @@ class Step:
         self.counter = self.xp.zeros(1, np.int64)
         self.x: Array = None
         self.drawn = 0  # rows of each stream of dropout in the epochs before
+        self.streams: list[Array] = []
 
     def epoch(
         self, order: Array, batch_size: int, rates: Iterator[Any], track: Callable = iter
@@ -615,6 +616,10 @@ class Step:
             run(plans[min(batch_size, N - start)])
         self.drawn += N
         return self.totals.sum(axis=-1)
+
+    def skip(self, rows: int) -> None:
+        """Go on as if so many rows had been trained on: see `training.Step.skip`."""
+        self.drawn += rows
 
     def prepare(self, batch_size: int) -> None:
         """Compile the kernels of a step, if this has not been done: plan a step, and leave it."""
@@ -641,7 +646,7 @@ class Step:
         self.input_order = self.inputs.index_of(self.order) if moved else self.order
         self.totals = self.xp.zeros((R, batch_size), np.float64)
         self.counter[:] = 0
-        if self.drawn == 0:
+        if not self.streams:
             self.streams = [
                 None if each is None else self.xp.asarray(words_of(each.streams))
                 for each in self.network.dropouts

@@ -189,7 +189,8 @@ class Dropout:
     def __init__(
         self, rate: float, replicas: int, columns: int, *, dtype: Any, backend: Backend
     ) -> None:
-        self.rate, self.replicas, self.backend, self.xp = rate, replicas, backend, backend.xp
+        self.rate, self.replicas, self.columns = rate, replicas, columns
+        self.backend, self.xp = backend, backend.xp
         self.scale = np.dtype(dtype).type(1 / (1 - rate))
         self.streams: Sequence[np.random.Generator] = ()
         self.host_buffer = Buffer(np, (replicas,), columns, np.float32)
@@ -200,6 +201,13 @@ class Dropout:
         """Fit the buffers to that many rows."""
         self.uniform = self.host_buffer.rows(batch)
         self.mask_buffer, self.h = (buffer.rows(batch) for buffer in self.buffers)
+
+    def skip(self, rows: int) -> None:
+        """Move the streams to where they are after masks for so many rows."""
+        numbers = rows * self.columns
+        for stream in self.streams:  # one step of the generator gives two float32 numbers
+            stream.bit_generator.advance(numbers // 2)  # type: ignore[attr-defined]
+            stream.random(numbers % 2, dtype=np.float32)
 
     def forward(self, x: Array, training: bool) -> Array:
         """h (R, B, I) with a new mask from `streams`, or x itself if not `training`."""

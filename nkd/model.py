@@ -269,20 +269,10 @@ class Model:
 
         Equal models give equal bytes. `nkd.load` reads the file.
         """
-        from safetensors.numpy import save
-
         tensors: dict[str, np.ndarray] = {}
         for number, (W, b) in enumerate(self.layers, start=1):
             tensors |= {f"dense{number}.W": W, f"dense{number}.b": b}
-        content = save(tensors, self.metadata())
-        # The header is JSON, after 8 bytes that hold its length. Its metadata come in another order
-        # each time, so it is written anew: sorted, and padded to a multiple of 8 as before.
-        header, data = split(content)
-        text = json.dumps(
-            header, sort_keys=True, ensure_ascii=False, separators=(",", ":")
-        ).encode()
-        text += b" " * (-len(text) % 8)
-        return len(text).to_bytes(8, "little") + text + data
+        return b"".join(files.to_safetensors(tensors, self.metadata()))
 
     def save(self, path: Path | str) -> None:
         """Write `to_bytes` into a file, which appears complete or not at all.
@@ -299,17 +289,7 @@ class Model:
         Raises:
             UserError: they are damaged, or were not written by nkd.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load as load_tensors
-
-        try:
-            tensors = load_tensors(content)
-        except (SafetensorError, KeyError, TypeError) as error:  # the latter: types NumPy has not
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"no safetensors file of numbers, or a damaged one ({reason})"
-            ) from None
-        metadata = split(content)[0].get("__metadata__", {})
+        tensors, metadata = files.from_safetensors(content)
         try:
             model = cls(**arguments_of(metadata, tensors))
         except UserError:
@@ -336,12 +316,6 @@ def load(path: Path | str) -> Model:
     except UserError as error:
         reason = str(error)
     raise UserError(f"{path}: {reason}; name a file such as student.safetensors of a run")
-
-
-def split(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """The header of a valid safetensors file, and the bytes of its tensors."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    return json.loads(content[8:end]), content[end:]
 
 
 def check_layers(layers: Sequence[tuple[np.ndarray, ...]]) -> None:

@@ -181,6 +181,12 @@ class MLP:
                     for seed in seeds[: dropout.replicas]
                 ]
 
+    def skip_dropout(self, rows: int) -> None:
+        """Move the streams of dropout masks to where they are after so many rows of training."""
+        for dropout in self.dropouts:
+            if dropout is not None:
+                dropout.skip(rows)
+
     def tensors(self, replica: int = 0) -> dict[str, np.ndarray]:
         """One network's parameters, copied to the host: "dense1.W" (I, O), "dense1.b" (O,), …"""
         row = self.backend.to_numpy(self.parameters[replica])

@@ -93,6 +93,8 @@ class Adam:
     """
 
     compiled = "adam_update"
+    state = "m", "v", "t", "unflushed"
+    """What a checkpoint keeps of it; `unflushed` counts the steps since the last `flush`."""
 
     def __init__(
         self,
@@ -111,7 +113,7 @@ class Adam:
         self.work = backend.xp.empty_like(parameters)
         self.rate = backend.xp.empty((len(parameters), 1), parameters.dtype)
         self.form = backend.operation(adam_update)
-        self.t = 0
+        self.t = self.unflushed = 0
 
     def update(self, learning_rate: Any) -> None:
         """Update once. The learning rate η: a number, or a device array (R, 1), one per network."""
@@ -122,17 +124,19 @@ class Adam:
     def advance(self, learning_rate: Any) -> None:
         """Count the step t, and set what depends on it: `rate` η' and `scaled_epsilon` ε'."""
         self.rate[:] = learning_rate * self.count()
-        if self.t % FLUSH_EVERY == 0:
+        if self.unflushed == FLUSH_EVERY:
             self.flush()
 
     def flush(self) -> None:
         """Set to 0 what is too small to matter in the moments, see `flush_small`."""
         for moment in (self.m, self.v):
             flush_small(self.xp, moment, self.work)
+        self.unflushed = 0
 
     def count(self) -> float:
         """Count the step t, set `scaled_epsilon` ε', and return η'/η."""
         self.t += 1
+        self.unflushed += 1
         c = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
         self.scaled_epsilon = self.epsilon / c
         return (1 - self.beta1) / (1 - self.beta1**self.t) / c
@@ -146,6 +150,8 @@ class SGD:
     Args:
         parameters, gradients: arrays of the same shape; `update` overwrites both.
     """
+
+    state: tuple[str, ...] = ()
 
     def __init__(self, parameters: Array, gradients: Array, *, backend: Backend = NUMPY) -> None:
         self.w, self.g, self.xp = parameters, gradients, backend.xp

@@ -3,8 +3,9 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,9 +116,8 @@ class Epoch:
     train: dict[str, np.ndarray] | None
     split: tuple[np.ndarray, np.ndarray] | None = None
 
-    def without(self, runs: Iterable[int]) -> "Epoch":
-        """The same with NaN for these runs; counts become float for that."""
-        gone = np.isin(np.arange(len(self.objective)), list(runs))
+    def without(self, gone: np.ndarray) -> "Epoch":
+        """The same with NaN for some runs, (R,) booleans; counts become float for that."""
         if not gone.any():
             return self
 
@@ -130,6 +130,22 @@ class Epoch:
         split = self.split and (blank(self.split[0]), blank(self.split[1]))
         train = self.train and blanks(self.train)
         return Epoch(self.number, blank(self.objective), blanks(self.test), train, split)
+
+
+def diverged_in(history: Sequence[Epoch]) -> dict[int, int]:
+    """The numbers of the runs that diverged, in order, and the epoch that each did it in."""
+    gone = np.isnan([epoch.objective for epoch in history])
+    runs = np.flatnonzero(gone.any(axis=0)).tolist()
+    return {run: history[int(gone[:, run].argmax())].number for run in runs}
+
+
+def all_diverged(runs: Sequence[Run], diverged: Mapping[int, int], settings: Settings) -> UserError:
+    """The error that ends a training of which nothing is left, about the last one to go."""
+    last = max(diverged, key=diverged.__getitem__)
+    return UserError(
+        f"training diverged in epoch {diverged[last]} (seed {runs[last].seed}): "
+        f"the loss is not a finite number; lower the learning rate {settings.learning_rate:g}"
+    )
 
 
 ASKED_ROWS = 10_000
@@ -174,6 +190,10 @@ class Step:
 
     def prepare(self, batch_size: int) -> None:
         """What is done once, before the first step: nothing here; a compiled form compiles."""
+
+    def skip(self, rows: int) -> None:
+        """Go on as if so many rows had been trained on: move on the streams that it draws from."""
+        self.network.skip_dropout(rows)
 
     def __call__(self, rows: Array, rate: Any) -> Array:
         """Train on the rows (S, B) at this learning rate; return the values of the loss, (R,)."""
@@ -362,11 +382,8 @@ class Training:
 
     The initial weights are drawn from each run's seed; `network.set_tensors` replaces them.
 
-    Attributes:
-        history: what was measured after each epoch.
-        diverged: the runs whose loss was no longer a finite number, by number, and the first epoch
-            in which that was so. From then on nothing of them is measured; the others go on.
-        seconds: that training took, without compiling and measuring.
+    A run whose loss is no longer a finite number has diverged: from that epoch on, its numbers in
+    `history` are NaN. The others go on, and end as they do without it.
     """
 
     def __init__(
@@ -425,8 +442,11 @@ class Training:
         self.steps_per_epoch = math.ceil(len(self.train_inputs) / settings.batch_size)
         self.started = False
         self.history: list[Epoch] = []
-        self.diverged: dict[int, int] = {}
         self.seconds = 0.0
+        self.is_part = False
+        """Whether it is a part of a pass, so that it goes on also if all of its runs diverge."""
+        self.after_epoch: Callable[[], Any] | None = None
+        """Called at the end of each epoch, when the state is one to continue from."""
 
     def targets_of(
         self, arms: Sequence[tuple[Run, type[Loss]]]
@@ -478,13 +498,64 @@ class Training:
             )
         return teacher
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Units of the networks from input to output."""
+        return self.network.sizes
+
+    @property
+    def gone(self) -> np.ndarray:
+        """Which runs have diverged, (R,) booleans."""
+        last = self.history[-1].objective if self.history else np.zeros(len(self.runs))
+        return np.isnan(last)
+
+    @property
+    def diverged(self) -> dict[int, int]:
+        """The numbers of the runs that have diverged, in order, and the epochs they did it in."""
+        return diverged_in(self.history)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has been trained to the end."""
+        return len(self.history) == self.settings.epochs
+
+    def save(self, path: Path | str) -> None:
+        """Write all that it takes to continue after the last epoch: see `load`.
+
+        Raises:
+            UserError: it cannot be written; or the first epoch has been begun and not finished.
+        """
+        from nkd import checkpoint
+
+        checkpoint.save(self, path)
+
+    @classmethod
+    def load(cls, path: Path | str, problem: Problem, **options: Any) -> "Training":
+        """A training that was saved, to go on to the same bits as if it had not been interrupted.
+
+        Args:
+            path: what `save` has written.
+            problem: with the same data.
+            options: orders, layer, on_gradients and backend as they were given to `Training`.
+
+        Raises:
+            UserError: the file is damaged, or was saved from other data, or by something that
+                computes other bits: another version, backend, library or number of threads.
+        """
+        from nkd import checkpoint
+
+        return checkpoint.load(path, problem, **options)
+
     def prepare(self) -> None:
         """Compile what training needs, if this has not been done: so it is not in `seconds`."""
-        self.step.prepare(self.settings.batch_size)
+        if not self.finished:
+            self.step.prepare(self.settings.batch_size)
         self.network.prepare()
 
     def epochs(self, track: Callable[[Iterable], Iterable] = iter) -> Iterator[Epoch]:
         """Train; yield each epoch's measurements at its end. `history` keeps them.
+
+        A training that was loaded yields those of its earlier epochs first.
 
         Args:
             track: wraps each epoch's batches, to show progress.
@@ -496,6 +567,9 @@ class Training:
         if self.started:
             raise UserError("this training has already been run: make a new Training")
         self.started = True
+        yield from self.history
+        if self.finished:
+            return
         self.prepare()
         if self.orders is None:
             orders = batch_orders(self.order_seeds, rows, settings.epochs)
@@ -513,10 +587,17 @@ class Training:
         if (factors != 1).any():
             on_device = self.backend.asarray(factors)
             rates = (rate * on_device for rate in rates)
+        done = len(self.history)
+        self.step.skip(done * rows)
         passes = fit(
-            self.step, orders, settings.batch_size, rates, track=track, backend=self.backend
+            self.step,
+            itertools.islice(orders, done, None),
+            settings.batch_size,
+            itertools.islice(rates, done * self.steps_per_epoch, None),
+            track=track,
+            backend=self.backend,
         )
-        for number in range(1, settings.epochs + 1):
+        for number in range(done + 1, settings.epochs + 1):
             start = time.perf_counter()
             with np.errstate(all="ignore"):  # divergence is found below and reported in one line
                 objective = next(passes, None)
@@ -535,25 +616,16 @@ class Training:
                 train = self.measure(self.train_inputs, self.y_train) if reported else None
                 split = self.gradient_split() if reported else None
                 losses = [each["loss"] for each in (test, train) if each]
-                self.mark_diverged(np.isfinite(sum(losses, objective)), number)
+                gone = self.gone | ~np.isfinite(sum(losses, objective))
+            if gone.all() and not self.is_part:
+                new = dict.fromkeys(np.flatnonzero(~self.gone).tolist(), number)
+                raise all_diverged(self.runs, {**self.diverged, **new}, settings)
             if self.average is not None and number < settings.epochs:
                 self.average.put_back()
-            measurements = Epoch(number, objective, test, train, split)
-            self.history.append(measurements.without(self.diverged))
+            self.history.append(Epoch(number, objective, test, train, split).without(gone))
+            if self.after_epoch is not None:
+                self.after_epoch()
             yield self.history[-1]
-
-    def mark_diverged(self, finite: np.ndarray, epoch: int) -> None:
-        """Note the runs whose loss is not finite in this epoch; if none is left, refuse."""
-        new = [run for run in np.flatnonzero(~finite).tolist() if run not in self.diverged]
-        if not new:
-            return
-        self.diverged = dict(sorted({**self.diverged, **dict.fromkeys(new, epoch)}.items()))
-        if len(self.diverged) == len(self.runs):
-            raise UserError(
-                f"training diverged in epoch {epoch} (seed {self.runs[new[0]].seed}): "
-                "the loss is not a finite number; lower the learning rate "
-                f"{self.settings.learning_rate:g}"
-            )
 
     def run(self) -> "Training":
         """Train to the end, and return this object."""
@@ -597,7 +669,7 @@ class Training:
         """All networks' outputs (R, N, ·) on these rows, on the host; NaN of one that diverged."""
         with np.errstate(all="ignore"):
             outputs = self.backend.to_numpy(self.network.predict(inputs))
-        outputs[list(self.diverged)] = np.nan
+        outputs[self.gone] = np.nan
         return outputs
 
     def as_teacher(self, replica: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -2,18 +2,23 @@
 
 import csv
 import io
+import itertools
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nkd import files
+from nkd.checkpoint import differences
 from nkd.errors import UserError
 from nkd.model import Model
 from nkd.training import Training
+from nkd.work import Kept
 
 FILES = (
     "configuration.json",
@@ -35,15 +40,25 @@ TABLE_FILES = ("student.onnx", "student.h", "encoding.json")
 """What `nkd distil` leaves besides."""
 
 
+CHECKPOINTS = "checkpoints"
+"""The folder, in that of a run, with what goes on if the run ends early."""
+
+
 class Folder:
     """Where a run's files go. Each appears complete or not at all.
 
+    Args:
+        path: of the folder, made if it is missing.
+        resumed: whether a run goes on that has ended early.
+
     Raises:
-        UserError: the folder cannot be made, or not be written to.
+        UserError: the folder cannot be made, or not be written to; or there is no run to go on.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, resumed: bool = False) -> None:
+        self.path, self.resumed = path, resumed
+        if resumed:
+            self.configuration()
         try:
             path.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=path).close()
@@ -51,6 +66,108 @@ class Folder:
             raise UserError(
                 f"--out {path}: cannot write there ({error.strerror}); name another folder"
             ) from None
+
+    @classmethod
+    def new(cls, template: str) -> "Folder":
+        """The folder that a flag names, where <time> stands for now: one of its own for each run.
+
+        Raises:
+            UserError: see `Folder`.
+        """
+        path = Path(template.replace("<time>", time.strftime("%Y%m%d-%H%M%S")))
+        if str(path) == str(Path(template)):
+            return cls(path)
+        for number in itertools.count(2):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.mkdir()
+                break
+            except FileExistsError:  # another run of this second
+                path = path.with_name(f"{path.name.partition('.')[0]}.{number}")
+            except OSError:
+                break  # told below
+        return cls(path)
+
+    @contextmanager
+    def locked(self, name: str = "run") -> Iterator[None]:
+        """Within it, no other process writes under this name here; it ends as the process ends.
+
+        Raises:
+            UserError: another one does.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / f".{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"--out {self.path}: another run is writing there; wait for it, or name another "
+                "folder"
+            ) from None
+        try:
+            yield
+        finally:
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+
+    def configuration(self) -> dict[str, Any]:
+        """What configuration.json holds.
+
+        Raises:
+            UserError: it is not there, or is not one.
+        """
+        path = self.path / "configuration.json"
+        try:
+            found = json.loads(path.read_text("utf-8"))
+            if isinstance(found, dict):
+                return found
+            reason = "is not what a run writes"
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+        except ValueError:
+            reason = "is damaged"
+        raise UserError(f"--resume {self.path}: configuration.json {reason}; name a run's folder")
+
+    def begin(self, settled: Mapping[str, Any]) -> dict[str, Any]:
+        """Write configuration.json, or compare it; return what it holds. Called with the lock.
+
+        Raises:
+            UserError: numbers would be others than those of the run that goes on; or a run that
+                ended early would be lost.
+        """
+        for name in (*FILES, *TABLE_FILES):  # what a process left that was killed while it wrote
+            for left in self.path.glob(f".{name}-????????"):
+                left.unlink()
+        kept = self.path / CHECKPOINTS
+        if self.resumed:
+            there = self.configuration()
+            names = "data", "footing"
+            other = differences(
+                *({name: each.get(name) for name in names} for each in (there, settled))
+            )
+            if other:
+                raise UserError(f"--resume {self.path}: that run was of {other}; start anew")
+            for left in kept.glob(".*"):
+                left.unlink()
+            return there
+        if kept.is_dir() and any(kept.iterdir()):
+            raise UserError(
+                f"--out {self.path}: holds a run that ended early; --resume {self.path} goes on "
+                f"there; name another folder, or delete {kept}"
+            )
+        self.clear()
+        self.write_json("configuration.json", settled)
+        kept.mkdir(exist_ok=True)
+        return json.loads(json.dumps(settled))
+
+    def finished(self) -> bool:
+        """Whether the run here has come to its end."""
+        return (self.path / "report.html").exists() and not (self.path / CHECKPOINTS).exists()
+
+    def finish(self) -> None:
+        """Remove what was kept to go on."""
+        Kept(self.path / CHECKPOINTS).clear()
 
     def clear(self) -> None:
         """Remove the files of an earlier run, so that what stands together belongs together.

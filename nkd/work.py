@@ -1,0 +1,352 @@
+"""A pass as a unit of work: trained under a name, kept under it, and continued where it stopped.
+
+An experiment is a list of passes. `Work` does them one after the other in this process;
+`nkd.cluster` sends them to others. With a folder to keep them in, each pass leaves a checkpoint
+from time to time and its result in the end, so the same experiment, started again, trains only what
+is missing. All else, such as what a teacher says, is computed anew from that, to the same bits.
+"""
+
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from nkd import checkpoint, files
+from nkd.backend import Backend
+from nkd.checkpoint import Definition, State
+from nkd.distillation import Problem, Run
+from nkd.errors import Terminated, UserError
+from nkd.memory import bytes_of_training
+from nkd.training import Settings, Training, all_diverged, diverged_in
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """Runs of one architecture, under a name that no other pass of the experiment has."""
+
+    name: str
+    problem: Problem
+    sizes: Sequence[int]
+    runs: Sequence[Run]
+    settings: Settings
+    dtype: Any = np.float32
+
+    @classmethod
+    def of(cls, name: str, training: Training) -> "Pass":
+        """The pass that a training is."""
+        parts = training.problem, training.network.sizes, training.runs, training.settings
+        return cls(name, *parts, training.dtype)
+
+    def part(self, runs: range) -> "Pass":
+        """Some of its runs: whatever is trained beside them, their numbers are the same."""
+        return replace(self, runs=self.runs[runs.start : runs.stop])
+
+    def training(self, backend: Backend) -> Training:
+        """A training of it, not begun yet."""
+        options: dict[str, Any] = {"dtype": self.dtype, "backend": backend}
+        return Training(self.problem, self.sizes, self.runs, self.settings, **options)
+
+    def bytes(self, backend: Backend) -> int:
+        """The memory that it takes."""
+        options: dict[str, Any] = {"dtype": self.dtype, "backend": backend}
+        return bytes_of_training(self.problem, self.sizes, self.runs, self.settings, **options)
+
+
+class Kept:
+    """The passes of an experiment as files of a folder, each under its name and the runs in it.
+
+    Args:
+        folder: for nothing else; it is made when the first file is written.
+        every: seconds after which a training that goes on is kept at the end of an epoch.
+    """
+
+    def __init__(self, folder: Path, every: float = 30.0) -> None:
+        self.folder, self.every = folder, every
+
+    def file(self, name: str, runs: range) -> Path:
+        """Where some runs of a pass are, or will be."""
+        return self.folder / f"{name}.{runs.start}-{runs.stop - 1}.safetensors"
+
+    def parts(self, name: str) -> list[range]:
+        """The runs of a pass that are there, finished or not, in order."""
+        pattern = re.compile(re.escape(name) + r"\.(\d+)-(\d+)\.safetensors")
+        names = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
+        found = [match for match in map(pattern.fullmatch, names) if match]
+        return sorted(
+            (range(int(match[1]), int(match[2]) + 1) for match in found),
+            key=lambda runs: runs.start,
+        )
+
+    def read(self, name: str, runs: range, expected: Definition) -> State | None:
+        """The state of some runs of a pass; None if it is not there.
+
+        Raises:
+            UserError: it cannot be read, or is that of another experiment.
+        """
+        path = self.file(name, runs)
+        if not path.exists():
+            return None
+        state, definition = checkpoint.read(path)
+        other = checkpoint.differences(definition, expected)
+        if other:
+            raise UserError(f"checkpoint {path}: is of {other}; delete it to train this anew")
+        return state
+
+    def write(self, name: str, runs: range, state: State, definition: Definition) -> None:
+        """Keep the state of some runs of a pass.
+
+        Raises:
+            CannotWrite: it cannot be written; what was there before still is.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files.write(self.file(name, runs), *checkpoint.to_parts(state, definition))
+
+    def clear(self) -> None:
+        """Remove all of it."""
+        if self.folder.is_dir():
+            ended = self.folder.with_name(f".{self.folder.name}-ended")
+            shutil.rmtree(ended, ignore_errors=True)
+            self.folder.rename(ended)  # so that there is never a part of it
+            shutil.rmtree(ended)
+
+    def described(self) -> str:
+        """What is there, for people."""
+        names = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
+        return ", ".join(dict.fromkeys(name.partition(".")[0] for name in names if name[0] != "."))
+
+
+class Work:
+    """Trains passes in this process.
+
+    Args:
+        memory: bytes that a pass may take.
+        backend: where everything is trained.
+        tell: shows a line about a pass that goes on, or was finished before.
+        kept: where passes are kept; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        memory: int,
+        backend: Backend,
+        tell: Callable[[str], Any] = lambda line: None,
+        kept: Kept | None = None,
+    ) -> None:
+        self.memory, self.backend, self.tell, self.kept = memory, backend, tell, kept
+
+    def each(self, tasks: Sequence[Callable[[], T]]) -> Iterator[T]:
+        """What independent tasks return, in their order; a cluster does them at the same time."""
+        return (task() for task in tasks)
+
+    def train(self, name: str, training: Training, show: Callable[[Training], Any]) -> None:
+        """Bring a training to its end.
+
+        Args:
+            name: of the pass that it is.
+            training: not begun.
+            show: goes through its epochs to the end, and shows them; see `Training.epochs`.
+        """
+        whole, work = range(len(training.runs)), Pass.of(name, training)
+        if self.parts(work) == [whole]:
+            self.do(work, whole, show, training)
+        else:  # other parts of it were kept than are done now
+            state = self.state(work, lambda part: part.run(), networks=True)
+            checkpoint.restore(training, state)
+            show(training)
+
+    def measure(self, work: Pass, show: Callable[[Training], Any], arm: int) -> State:
+        """Train all runs of a pass, in as few parts as the memory requires; the state of them all.
+
+        The networks are not kept, only what was measured.
+
+        Args:
+            work: what is trained.
+            show: as for `train`.
+            arm: runs that are better not separated: so many at a time.
+        """
+        return self.state(work, show, networks=False, arm=arm)
+
+    def state(
+        self, work: Pass, show: Callable[[Training], Any], networks: bool, arm: int = 1
+    ) -> State:
+        """The state of a pass, all of its parts in order.
+
+        Raises:
+            UserError: all runs of all parts diverged.
+        """
+        parts = self.parts(work, arm)
+        state = checkpoint.joined([self.do(work, runs, show, networks=networks) for runs in parts])
+        diverged = diverged_in(checkpoint.history_of(state))
+        if len(diverged) == len(work.runs):
+            raise all_diverged(work.runs, diverged, work.settings)
+        return state
+
+    def parts(self, work: Pass, arm: int = 0) -> list[range]:
+        """In which parts a pass is trained: those that are kept, and what is missing between.
+
+        Args:
+            work: the pass.
+            arm: what is missing is divided so that it fits into memory, if possible between two
+                arms of so many runs; with 0 it is not divided.
+        """
+        parts, end = [], 0
+        kept = self.kept.parts(work.name) if self.kept else []
+        for runs in [*kept, range(len(work.runs), len(work.runs))]:
+            missing = range(end, runs.start)
+            if missing:
+                parts += self.divided(work, missing, arm) if arm else [missing]
+            parts += [runs] if runs else []
+            end = runs.stop
+        return parts
+
+    def divided(self, work: Pass, runs: range, arm: int) -> list[range]:
+        """Some runs of a pass, in as few parts as the memory requires."""
+        return divided(runs, arm, lambda some: work.part(some).bytes(self.backend), self.memory)
+
+    def do(
+        self,
+        work: Pass,
+        runs: range,
+        show: Callable[[Training], Any],
+        training: Training | None = None,
+        networks: bool = True,
+    ) -> State:
+        """Train some runs of a pass from where they are; return their state at the end.
+
+        Args:
+            training: of these runs, if there is one already.
+        """
+        part, kept, is_part = work.part(runs), self.kept, len(runs) < len(work.runs)
+        if kept is None:
+            training = training or part.training(self.backend)
+            training.is_part = is_part
+            show(training)
+            return checkpoint.state_of(training, networks)
+        definition = checkpoint.definition_of(part, self.backend)
+        state, title = kept.read(work.name, runs, definition), work.name
+        if is_part:
+            title += f", runs {runs.start + 1} to {runs.stop} of {len(work.runs)}"
+        if state is not None:
+            epochs, of = checkpoint.epochs_of(state), work.settings.epochs
+            done = f"goes on after epoch {epochs} of {of}" if epochs < of else "was done before"
+            self.tell(f"{title}: {done}")
+            if epochs == of and not networks:
+                return state
+        training = training or part.training(self.backend)
+        training.is_part = is_part
+        if state is not None:
+            checkpoint.restore(training, state)
+        if not training.finished:
+            self.keep(kept, work.name, runs, training, definition, show, networks)
+        else:
+            show(training)
+        return checkpoint.state_of(training, networks)
+
+    def keep(
+        self,
+        kept: Kept,
+        name: str,
+        runs: range,
+        training: Training,
+        definition: Definition,
+        show: Callable[[Training], Any],
+        networks: bool,
+    ) -> None:
+        """Train, and keep the state from time to time and in the end, also if a signal ends it."""
+        last = time.monotonic()
+
+        def write(networks: bool = True) -> None:
+            kept.write(name, runs, checkpoint.state_of(training, networks), definition)
+
+        with signals_wait() as signals:
+
+            def after_epoch() -> None:
+                nonlocal last
+                if training.finished:
+                    write(networks)
+                elif signals or time.monotonic() - last >= kept.every:
+                    write()
+                    last = time.monotonic()
+                for number in signals:
+                    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+            training.after_epoch = after_epoch
+            try:
+                show(training)
+            finally:
+                training.after_epoch = None
+
+
+def divided(runs: range, arm: int, needed: Callable[[range], int], memory: int) -> list[range]:
+    """Consecutive runs in as few parts as fit into the memory.
+
+    A part takes as many whole arms as fit. An arm that does not fit as a whole is divided.
+
+    Args:
+        runs: numbers of them.
+        arm: how many belong together: arms begin at its multiples.
+        needed: gives the bytes that some runs take side by side.
+        memory: bytes.
+
+    Raises:
+        UserError: one run alone does not fit.
+    """
+    parts: list[range] = []
+    start = runs.start
+    while start < runs.stop:
+        stop = start
+        for end in range(start // arm * arm + arm, runs.stop + arm, arm):
+            end = min(end, runs.stop)
+            if needed(range(start, end)) > memory:
+                break
+            stop = end
+        if stop == start:  # not even the rest of this arm
+            most = min(start // arm * arm + arm, runs.stop)
+            fitting = [end for end in range(start + 1, most) if needed(range(start, end)) <= memory]
+            if not fitting:
+                raise UserError(
+                    f"--memory {memory / 1e6:,.0f}M: one network takes "
+                    f"{needed(range(start, start + 1)) / 1e6:,.0f} MB to train; allow more"
+                )
+            stop = fitting[-1]
+        parts.append(range(start, stop))
+        start = stop
+    return parts
+
+
+@contextmanager
+def signals_wait() -> Iterator[list[int]]:
+    """Within it, Ctrl-C and SIGTERM wait for somebody to look into the list; a second one does not.
+
+    So a training ends at the end of an epoch, where it can go on. Only the main thread hears them.
+    """
+    heard: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        if len(heard) == 1:
+            os.write(2, b"\nstopping at the end of this epoch; once more: at once\n")
+        else:
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
