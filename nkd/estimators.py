@@ -57,8 +57,8 @@ class AgainstPerson:
     Args:
         measure: what is compared, where less is better: "errors", a count, or "rmse".
         teacher: the teacher's value.
-        student, person: the values of each pair, (N,).
-        difference: the mean of Student − Person.
+        student, person: the values of each pair, (N,); NaN of a network that diverged.
+        difference: the mean of Student − Person over the pairs that are there; NaN if none is.
         interval: its 95 % interval; None for a single pair.
         verdict: "better", "worse", "not distinguishable" or "none".
         sentence: all of it in words that claim no more than the numbers allow.
@@ -494,7 +494,7 @@ class Distilled(BaseEstimator):
             shown = dataclasses.replace(settings, report_every=max(1, settings.epochs // 20))
             return self._train(problem, runs, shown, "comparison")
 
-        first, second = slice(0, pairs), slice(pairs, 2 * pairs)
+        first, second = range(pairs), range(pairs, 2 * pairs)
         if prepared.student is prepared.person:
             both = train(prepared.student, students + persons, prepared.settings)
             student, person = Contender.of(both, first, second)

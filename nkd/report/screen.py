@@ -8,6 +8,7 @@ from typing import Any
 from nkd.backend import Backend
 from nkd.data import Dataset
 from nkd.machine import vector_bits
+from nkd.report.divergence import divergence
 from nkd.report.view import View
 from nkd.training import Epoch, Training
 
@@ -102,6 +103,7 @@ class Screen:
                     f"{name.capitalize():{width}} epoch {epoch.number:{len(str(epochs))}}"
                     f"/{epochs}   {'   '.join(parts)}"
                 )
+        self.tell_diverged(training)
 
     def train_quietly(self, training: Training, what: str = "more") -> None:
         """Train to the end under a progress bar; print one line when it is done.
@@ -114,6 +116,13 @@ class Screen:
         for _ in self.epochs(training, title):
             pass
         self.print(f"{title} trained in {training.seconds:,.1f} s")
+        self.tell_diverged(training)
+
+    def tell_diverged(self, training: Training) -> None:
+        """Print which runs of a training diverged, if any did."""
+        text = divergence(training.runs, training.diverged, training.settings)
+        if text:
+            self.print(text, style="yellow")
 
     def prepare(self, training: Training) -> None:
         """Compile what the training needs, and say so if it takes time."""
