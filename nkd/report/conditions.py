@@ -58,7 +58,7 @@ class Moved:
 
     def caption(self) -> str:
         """What the columns and the intervals mean."""
-        where = ("images as they are", "moved images", "this comparison")
+        where = ("images as they are", "moved images", "the two across")
         named = dict(zip(where, self.differences.values(), strict=True))
         return (
             f"Moved images: each is moved by up to {self.pixels} pixels in each direction, anew at "
@@ -163,7 +163,7 @@ class ByNumber:
             "labels": "Teacher, Student and Person know the same labels, so many; the Student is "
             "also told what the Teacher says about all rows.",
         }[self.what]
-        family = len(self.cells)
+        family = self.differences[0].family
         if PERSON_MOVED in self.names:
             known += " The better Person is the one with the lower mean."
         corrected = f"corrected for {family} numbers (Holm); they are " if family > 1 else ""

@@ -32,9 +32,10 @@ def divergence(runs: Sequence[Run], diverged: Mapping[int, int], settings: Setti
     for run, epoch in diverged.items():
         own = {name: values[run][name] for name in differ if name in values[run]}
         texts.append(f"{named({'seed': runs[run].seed, **own})} in epoch {epoch}")
+    they, them = ("It is", "it") if len(diverged) == 1 else ("They are", "them")
     return (
-        f"{len(diverged)} of {len(runs)} runs diverged: {listed(texts)}. They are left out of "
-        f"everything; a learning rate below {settings.learning_rate:g} may keep them"
+        f"{len(diverged)} of {len(runs)} runs diverged: {listed(texts)}. {they} left out; lower "
+        f"the learning rate {settings.learning_rate:g} to keep {them}"
     )
 
 

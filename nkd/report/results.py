@@ -297,8 +297,9 @@ class Results:
 
     def caption(self) -> str:
         """What the numbers of the result table are."""
+        gone = "" if self.paired().all() else ", without those that diverged"
         return (
-            f"Student, Person: mean ± standard deviation over {len(self.seeds)} seed(s); "
+            f"Student, Person: mean ± standard deviation over {len(self.seeds)} seed(s){gone}; "
             f"training time is one network's share of the {self.side_by_side()} trained side by "
             "side. Inference: median time for 1 row and for 10,000 rows."
         )
