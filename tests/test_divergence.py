@@ -184,7 +184,7 @@ def test_teachers_that_diverge_only_with_few_labels_are_missed_only_there(monkey
         assert np.isnan(cell.finals[who]).tolist() == [False, True, False, True]
     assert np.isnan(cell.finals["teacher"]).tolist() == [False, True]
     assert results.difference.left_out == 0
-    assert "left out, since a run diverged: 2 of 200 labels" in results.counts["labels"].caption()
+    assert "left out, since a run diverged: 2 with 200 labels" in results.counts["labels"].caption()
     assert results.diverged.keys() == {"200 labels, teacher"}
 
 

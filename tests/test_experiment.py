@@ -228,7 +228,7 @@ def test_an_arm_that_diverges_is_reported_and_takes_nothing_with_it(tmp_path, mo
     assert list(record["diverged"]) == ["2 arms"]
     for text in (capsys.readouterr().out, page, record["diverged"]["2 arms"]):
         assert said in text and "lower the learning rate 0.01" in text
-    assert "Of 3 pairs each, some are left out, since a run diverged: 3 of beta 9." in page
+    assert "Of 3 pairs each, some are left out, since a run diverged: 3 with beta 9." in page
     one, nine = record["arms"]
     assert nine["test"]["errors"] == [None] * 3
     assert nine["arm_minus_person"]["mean"] is None

@@ -164,9 +164,11 @@ class Experiments:
         title = f"{'-'.join(map(str, sizes))}, seed {runs[0].seed}"
         for _ in self.screen.epochs(training, title):
             pass
+        self.screen.tell_diverged(training)
         return training
 
 
-def errors_of(training: Training) -> list[int]:
-    """The test errors of each network after the last epoch."""
-    return training.history[-1].test["errors"].tolist()
+def errors_of(training: Training) -> list[int | None]:
+    """The test errors of each network after the last epoch; None of one that diverged."""
+    errors = training.history[-1].test["errors"]
+    return [None if np.isnan(number) else int(number) for number in errors]

@@ -126,8 +126,13 @@ def map_cells(plan: Plan) -> dict[tuple[int, float], Cell]:
 
 
 def mean_at(temperatures: Sequence[float]) -> Callable[[Measured], float]:
-    """The mean errors of the map at some temperatures."""
-    return lambda measured: float(np.mean([measured["errors"][f"{T:g}"] for T in temperatures]))
+    """The mean errors of the map at some temperatures; NaN if a network of them diverged."""
+
+    def value(measured: Measured) -> float:
+        errors = [measured["errors"][f"{T:g}"] for T in temperatures]
+        return math.nan if None in errors else float(np.mean(errors))
+
+    return value
 
 
 Results = Mapping[int, Mapping[str, Measured]]
@@ -238,6 +243,8 @@ def sentences(plan: Plan, results: Results) -> list[str]:
                 continue
             a, b = ([mean_at(t)(each) for each in measured] for t in (ours, theirs))
             difference = paired_difference(a, b)
+            if not difference.pairs:
+                continue
             at, against = (" and ".join(f"{t:g}" for t in each) for each in (ours, theirs))
             said.append(
                 f"{width} units, T = {at} against T = {against}: {difference.mean:+.1f} errors "

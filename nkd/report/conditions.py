@@ -223,7 +223,7 @@ class ByNumber:
         """Draw the networks by number, with bands of ± one deviation, and the difference."""
         from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-        left, right = figure.subplots(1, 2)
+        left, right = figure.subplots(1, 2, sharex=True)
         numbers = [cell.number for cell in self.cells]
         for name in self.names:
             values = np.array([cell.finals[name] for cell in self.cells])

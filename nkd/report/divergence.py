@@ -58,7 +58,7 @@ def pairs_left_out(left_out: int, pairs: int, gone: Mapping[str, int]) -> str:
 
 def arms_left_out(differences: Mapping[str, PairedDifference], pairs: int) -> str:
     """Which of several comparisons lack pairs, as a sentence of a caption; "" if none does."""
-    texts = [f"{each.left_out} of {name}" for name, each in differences.items() if each.left_out]
+    texts = [f"{each.left_out} with {name}" for name, each in differences.items() if each.left_out]
     if not texts:
         return ""
     return f" Of {pairs} pairs each, some are left out, since a run diverged: {listed(texts)}."
