@@ -24,6 +24,7 @@ from nkd.backend import NUMPY, Backend
 from nkd.data import Dataset
 from nkd.distillation import Problem, Run
 from nkd.errors import UserError
+from nkd.machine import products_of
 from nkd.training import Epoch, Settings, Training
 
 if TYPE_CHECKING:
@@ -125,8 +126,12 @@ def epochs_of(state: Mapping[str, np.ndarray]) -> int:
 def joined(states: Sequence[State]) -> State:
     """The state of runs that were trained in parts, in their order."""
     whole: State = {}
-    for name in states[0]:
-        parts = [state[name] for state in states]
+    for name in dict.fromkeys(name for state in states for name in state):
+        parts = [
+            # Where no run has a teacher, a part has no split: see `Training.gradient_split`.
+            state.get(name, np.full((2, len(state["epoch1.objective"])), np.nan))
+            for state in states
+        ]
         whole[name] = np.concatenate(parts, axis=0 if name == "parameters" else -1)
     whole["seconds"] = whole["seconds"].sum(keepdims=True)
     return whole
@@ -136,14 +141,14 @@ def joined(states: Sequence[State]) -> State:
 
 
 def digest_of(*parts: Any) -> str:
-    """The SHA-256 of arrays, with their types and shapes, and of texts."""
+    """The SHA-256 of arrays, with their types and shapes, of bytes, and of texts."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
             digest.update(f"{part.dtype.str}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).data.cast("B"))
         else:
-            digest.update(str(part).encode())
+            digest.update(part if isinstance(part, bytes) else str(part).encode())
     return digest.hexdigest()
 
 
@@ -157,13 +162,14 @@ def digest_of_data(data: Dataset) -> str:
 
 def footing_of(backend: Backend) -> dict[str, Any]:
     """What computes: where it is the same, equal trainings give equal bits."""
-    products = backend.products()
+    products, of_numpy = backend.products(), products_of("numpy")
     return {
         "nkd": nkd.__version__,
         "numpy": np.__version__,
         "backend": str(backend.name),
         "computing": backend.computing(),
         "products": products and dataclasses.asdict(products),
+        "numpy threads": of_numpy and of_numpy.threads,
     }
 
 

@@ -105,6 +105,9 @@ class Flags:
     out: str = field(default="runs/<time>", metavar="DIR")
     """Folder for the files of the run; <time> stands for its start time."""
 
+    cluster: str = field(default="", metavar="ADDRESS")
+    """Train on the workers of a Dask cluster: tcp://host:8786, say, or local:4 for four here."""
+
     checkpoint_every: float = field(default=30.0, metavar="SECONDS")
     """Keep a training that goes on, at the end of an epoch, when this time has passed."""
 
@@ -172,7 +175,7 @@ def check_seconds(seconds: float) -> None:
         raise wrong("checkpoint_every", seconds, "must be a number of seconds, 0 or more")
 
 
-OWN = "resume", "checkpoint_every", "data_dir"
+OWN = "resume", "checkpoint_every", "data_dir", "cluster"
 """Flags that may be given anew to a run that goes on: they do not change its numbers."""
 
 
@@ -200,7 +203,8 @@ def resumed(flags: Any, experiment: str) -> Any:
             f"--resume {path}: configuration.json has other flags; start anew"
         ) from None
     own = {name: values[name] for name in OWN if name in values and values[name] != usual[name]}
-    return dataclasses.replace(found, **own, resume=path)
+    own["resume"] = path
+    return dataclasses.replace(found, **own)
 
 
 def parse_sweep(
@@ -401,6 +405,10 @@ def run(runner: Runner, flags: Flags) -> None:
         trained=True,
         optimizer=flags.optimizer,
     )
+    if flags.cluster:
+        from nkd.cluster import share_cores
+
+        share_cores(flags.cluster)  # before Numba starts its threads
     backend = choose(flags.backend, tf32=flags.tf32)
     data = load(runner.name, flags.dataset, flags.data_dir or None)
     problem = runner.problem(dataclasses.replace(data, feature_bound=recipe.feature_bound))
@@ -444,6 +452,7 @@ def run(runner: Runner, flags: Flags) -> None:
         **options,
         screen=screen,
         folder=folder,
+        cluster=flags.cluster,
         checkpoint_every=flags.checkpoint_every,
         about={
             "experiment": runner.name,
@@ -468,7 +477,7 @@ def command_of(name: str, values: Mapping[str, Any], *arguments: str) -> str:
     words += arguments
     for flag, value in values.items():
         if (
-            flag not in ("out", "resume", "checkpoint_every")
+            flag not in ("out", "resume", "checkpoint_every", "cluster")
             and value is not False
             and value not in (None, "", [])
         ):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,29 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from simple_parsing import field
 
-from nkd.backend import choose
-from nkd.command_line import check_hidden, command_of, hidden_units, wrong
+from nkd.backend import Backend, choose
+from nkd.checkpoint import digest_of, footing_of
+from nkd.command_line import (
+    check_hidden,
+    check_seconds,
+    command_of,
+    hidden_units,
+    resumed,
+    wrong,
+)
+from nkd.errors import UserError
 from nkd.model import Model
 from nkd.own_table import OwnTable, read
 from nkd.random_streams import LARGEST_SEED
 from nkd.table_encoding import CATEGORIES, Encoding, columns_text, kind_of, no_number
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from nkd.estimators import DistilledClassifier, DistilledRegressor
     from nkd.report.files import Folder
     from nkd.report.results import Results
+    from nkd.report.screen import Screen
 
 DESCRIPTION = """A small network for a table of your own, taught by trees or a big network.
 
@@ -38,10 +49,10 @@ FEW_ROWS = 50_000
 class Flags:
     """Which table, what of it is learned, and how."""
 
-    table: str = field(positional=True, metavar="DATA.csv|DATA.parquet")
+    table: str = field(default="", positional=True, nargs="?", metavar="DATA.csv|DATA.parquet")
     """The table: .csv, .tsv (plain or .gz, with the columns' names in line 1) or .parquet."""
 
-    target: str = field(metavar="COLUMN")
+    target: str = field(default="", metavar="COLUMN")
     """The column to predict."""
 
     task: Literal["auto", "classification", "regression"] = "auto"
@@ -65,8 +76,20 @@ class Flags:
     out: str = field(default="runs/distil-<table>-<time>", metavar="DIR")
     """Folder for the files; <table> stands for the name of the table, <time> for the start time."""
 
+    checkpoint_every: float = field(default=30.0, metavar="SECONDS")
+    """Keep a training that goes on, at the end of an epoch, when this time has passed."""
+
+    resume: str = field(default="", metavar="DIR")
+    """Go on with the run in this folder, with its table and flags, to the same numbers."""
+
     def check(self) -> None:
         """Raise a UserError that names the first flag whose value makes no sense."""
+        for name, what in (("table", "DATA.csv|DATA.parquet"), ("target", "--target COLUMN")):
+            if not getattr(self, name):
+                raise UserError(
+                    f"the following arguments are required: {what} (--help lists the flags)"
+                )
+        check_seconds(self.checkpoint_every)
         check_hidden(self.hidden)
         if self.pairs < 1:
             raise wrong("pairs", self.pairs, "must be at least 1")
@@ -79,6 +102,7 @@ class Flags:
 
 def run(flags: Flags) -> None:
     """Read the table, compare, train the Student that is delivered, and write all files."""
+    flags = resumed(flags, "distil") if flags.resume else flags
     flags.check()
     backend = choose(flags.backend)
     path = Path(flags.table)
@@ -86,19 +110,51 @@ def run(flags: Flags) -> None:
     table = OwnTable.of(frame, flags.target, flags.task)
     encoding = Encoding.fit(table.features)
 
-    from pandas import DataFrame
-    from threadpoolctl import threadpool_limits
-
-    from nkd.report.files import FILES, TABLE_FILES, Folder
+    from nkd.estimators import WORK
+    from nkd.report.files import CHECKPOINTS, FILES, TABLE_FILES, Folder
     from nkd.report.screen import Screen
+    from nkd.work import Kept, Work
 
     name = Path(path.name.removesuffix(".gz")).stem
-    out = flags.out.replace("<table>", name).replace("<time>", time.strftime("%Y%m%d-%H%M%S"))
-    folder, screen = Folder(Path(out)), Screen()
+    out, screen = flags.out.replace("<table>", name), Screen()
+    folder = Folder(Path(out), resumed=True) if flags.resume else Folder.new(out)
+    if folder.resumed and folder.finished():
+        screen.print(f"This run is finished: {folder.path / 'report.html'}")
+        return
 
     if path.name in (*FILES, *TABLE_FILES) and path.resolve().parent == folder.path.resolve():
         raise wrong("out", folder.path, f"a file there would replace {path.name}; name another")
 
+    describe(screen, flags, path, frame, table, encoding)
+    with folder.locked(), folder.going_on():
+        folder.begin(
+            {
+                "experiment": "distil",
+                "flags": dataclasses.asdict(flags),
+                "resolved": {"backend": backend.name},
+                "data": digest_of(path.read_bytes()),
+                "footing": footing_of(backend),
+            }
+        )
+        kept = Kept(folder.path / CHECKPOINTS, flags.checkpoint_every)
+        work = WORK.set(Work(backend.free_memory(), backend, screen.print, kept))
+        try:
+            carry_out(flags, table, encoding, backend, folder, screen)
+        finally:
+            WORK.reset(work)
+    screen.print(f"Written to {folder.path}: {', '.join(folder.kept())}")
+    screen.print(f"All of it, to read in a browser: {folder.path / 'report.html'}")
+
+
+def describe(
+    screen: "Screen",
+    flags: Flags,
+    path: Path,
+    frame: "DataFrame",
+    table: OwnTable,
+    encoding: Encoding,
+) -> None:
+    """Say what was read, and what becomes of it."""
     screen.print(f"{path.name}: {len(frame):,} rows, {len(frame.columns)} columns")
     if frame.index.name is not None:
         screen.print(f"The column {frame.index.name!r} is taken for the numbers of the rows")
@@ -123,6 +179,19 @@ def run(flags: Flags) -> None:
         "rows, without the target (encoding.json)"
     )
 
+
+def carry_out(
+    flags: Flags,
+    table: OwnTable,
+    encoding: Encoding,
+    backend: Backend,
+    folder: "Folder",
+    screen: "Screen",
+) -> None:
+    """Compare, train the network that is delivered, and write all files."""
+    from pandas import DataFrame
+    from threadpoolctl import threadpool_limits
+
     x = DataFrame(encoding.transform(table.features), columns=encoding.names)
     student = student_of(table.task, flags, backend.name)
     teacher = "a big network" if student.teacher is None else repr(student.teacher)
@@ -132,7 +201,8 @@ def run(flags: Flags) -> None:
     # OpenMP's threads, which grow the trees, wait for each other at every split without leaving
     # their cores: where another program runs, a small table takes minutes instead of a second.
     with threadpool_limits(1 if len(x) < FEW_ROWS else None, "openmp"):
-        results = student.against_person(x, table.y, flags.pairs, title=path.name)
+        title = Path(flags.table).name
+        results = student.against_person(x, table.y, flags.pairs, title=title)
         screen.print(results.table())
         screen.print(results.sentence(), style="bold")
         if results.difference.verdict == "worse":
@@ -141,14 +211,12 @@ def run(flags: Flags) -> None:
         screen.print("\nNow the network to use, trained on all rows")
         student.fit(x, table.y)
 
-    facts = {"network": "student", "dataset": path.name, "target": flags.target}
+    facts = {"network": "student", "dataset": title, "target": flags.target}
     model = dataclasses.replace(student.model_, facts={**student.model_.facts, **facts})
     about = settled(flags, table, encoding, teacher, model.classes, results)
     write(folder, model, results, encoding, about)
     if "student.onnx" not in folder.kept():
         screen.print("No student.onnx was written: pip install 'nkd[onnx]', then `nkd export`")
-    screen.print(f"Written to {folder.path}: {', '.join(folder.kept())}")
-    screen.print(f"All of it, to read in a browser: {folder.path / 'report.html'}")
 
 
 def student_of(task: str, flags: Flags, backend: str) -> "DistilledClassifier | DistilledRegressor":
@@ -218,19 +286,15 @@ def settled(
 def write(
     folder: "Folder", model: Model, results: "Results", encoding: Encoding, about: dict[str, Any]
 ) -> None:
-    """Write all files; those of an earlier run are removed first."""
+    """Write all files."""
     from nkd.experiment import write_report
     from nkd.export import to_c, to_onnx
 
     exported = {"student.safetensors": model.to_bytes(), "student.h": to_c(model).encode()}
     if importlib.util.find_spec("onnx"):
         exported["student.onnx"] = to_onnx(model)
-    folder.clear()
-    try:
-        folder.write_json("configuration.json", about)
-        for name, content in {**exported, "encoding.json": encoding.to_json().encode()}.items():
-            folder.write(name, content)
-        write_report(folder, results, about)
-    except KeyboardInterrupt:
-        kept = ", ".join(folder.kept())
-        raise KeyboardInterrupt(f"kept in {folder.path}: {kept}") from None
+    folder.write_json("configuration.json", about)
+    for name, content in {**exported, "encoding.json": encoding.to_json().encode()}.items():
+        folder.write(name, content)
+    write_report(folder, results, about)
+    folder.finish()

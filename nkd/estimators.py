@@ -9,11 +9,14 @@ that it takes, and the mathematics is there.
 
 import copy
 import dataclasses
+import json
 import math
 import numbers
 import os
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from nkd import files
 from nkd.arrays import numbers as numbers_of
 from nkd.backend import choose
+from nkd.checkpoint import definition_of, digest_of
 from nkd.data import Dataset, standardise
 from nkd.distillation import Classification, Problem, Regression, Run, TeacherOutputs
 from nkd.errors import UserError
@@ -34,11 +38,13 @@ from nkd.losses import softmax
 from nkd.model import Model
 from nkd.random_streams import LARGEST_SEED
 from nkd.recipes import TABLES, Recipe
+from nkd.report.divergence import divergence
 from nkd.report.results import Contender, Results
 from nkd.report.screen import Screen
 from nkd.report.view import view_of
 from nkd.teachers import Logits, Values, shown, some_rows, taught
 from nkd.training import Settings, Training
+from nkd.work import Work
 
 HELD_OUT = 0.2
 """The share of the rows on which Students and Persons are compared."""
@@ -48,6 +54,9 @@ NEVER = 1e30
 
 TEACHER_LAYERS = (256, 128, 64)
 """Hidden units of the teacher that is a network of nkd's own."""
+
+WORK: ContextVar[Work | None] = ContextVar("work", default=None)
+"""What trains and keeps the networks of all estimators, those in folds included; None: nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -391,7 +400,14 @@ class Distilled(BaseEstimator):
         """Train networks of the Student's size."""
         sizes = [problem.data.x_train.shape[1], *self._hidden(), problem.outputs]
         training = Training(problem, sizes, runs, settings, backend=choose(self.backend))
-        Screen(quiet=not self.verbose).train_quietly(training, what)
+        screen, work = Screen(quiet=not self.verbose), WORK.get()
+        show = partial(screen.train_quietly, what=what)
+        if work is None:
+            show(training)
+        else:  # folds train under the same name, on other rows
+            definition = definition_of(training, training.backend)
+            work.train(f"{what}-{digest_of(json.dumps(definition))[:12]}", training, show)
+        screen.advise(divergence(training.runs, training.diverged, settings))
         return training
 
     def _teacher(self, recipe: Recipe, seed: int) -> Any:

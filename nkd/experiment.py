@@ -9,7 +9,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -68,6 +68,7 @@ def compare(
     backend: Backend = NUMPY,
     screen: Screen | None = None,
     folder: Folder | None = None,
+    cluster: str = "",
     checkpoint_every: float = 30.0,
     about: Mapping[str, Any] | None = None,
 ) -> Results:
@@ -98,12 +99,14 @@ def compare(
         folder: takes the files of the run, among them weights and report; by default none. While
             it goes on, it also takes what goes on with `Folder(path, resumed=True)` if it ends
             early: see `nkd.work.Kept`.
+        cluster: the address of a Dask cluster that trains, or "local:WORKERS" for a new one on
+            this machine; see `nkd.cluster`. By default this process trains.
         checkpoint_every: seconds after which a training is kept at the end of an epoch.
         about: what configuration.json says about the run besides what is known here.
 
     Raises:
-        UserError: something does not fit together, or does not fit into memory; or a training
-            diverged.
+        UserError: something does not fit together, or does not fit into memory; or all runs
+            of a training diverged.
     """
     screen = screen or Screen(quiet=True)
     how: dict[str, Any] = {"alpha": alpha, "temperature": temperature, "loss": loss}
@@ -125,10 +128,16 @@ def compare(
         "sweep": {**arms, **counts},
         "controls": controls,
     }
-    if folder is None:
-        return carried_out(experiment, arms, counts, controls, settled, None)
-    with folder.locked():
-        settled = folder.begin(settled)
+    with ExitStack() as stack:
+        if folder:
+            stack.enter_context(folder.locked())
+            stack.enter_context(folder.going_on())
+            settled = folder.begin(settled)
+        if cluster:
+            from nkd.cluster import connected
+
+            options = screen, experiment.memory, backend, kept
+            experiment.work = stack.enter_context(connected(cluster, *options))
         return carried_out(experiment, arms, counts, controls, settled, folder)
 
 
@@ -177,20 +186,11 @@ def carried_out(
             folder.finish()
             screen.print(f"\nAll of it, to read in a browser: {folder.path / 'report.html'}")
     except (UserError, KeyboardInterrupt) as stop:
-        if not folder:
-            raise
-        with suppress(CannotWrite):
+        if folder and not isinstance(stop, CannotWrite):
             folder.write_metrics(experiment.trained)
             if results is not None:
                 write_report(folder, results, settled)
-        resume = f"--resume {folder.path} goes on there"
-        if isinstance(stop, CannotWrite):
-            safe = ", ".join(folder.kept()) or "nothing yet"
-            raise UserError(f"{stop}. Safe in {folder.path}: {safe}; with room, {resume}") from None
-        if isinstance(stop, UserError):  # it would end in the same way again
-            folder.finish()
-            raise
-        raise type(stop)(f"kept in {folder.path}: {', '.join(folder.kept())}; {resume}") from None
+        raise
     return results
 
 
@@ -420,13 +420,11 @@ class Experiment:
         """
         runs = [run for arm in arms for run in arm.runs]
         settings = dataclasses.replace(lesson.settings, report_every=0)  # the last ones are enough
-        work = Pass(name, lesson.problem, self.sizes, runs, settings)
+        work = Pass(name, lesson.problem, self.sizes, runs, settings, title=what)
         show = partial(self.screen.train_quietly, what=what)
         state = self.work.measure(work, show, arm=len(arms[0].runs))
         history = checkpoint.history_of(state)
-        said = divergence(runs, diverged_in(history), settings)
-        if said:
-            self.diverged[what] = said
+        self.tell_diverged(what, runs, diverged_in(history), settings)
         shape, seeds = (len(arms), len(self.seeds)), self.seeds
         places = [(row, seeds.index(run.seed)) for row, arm in enumerate(arms) for run in arm.runs]
 
@@ -439,6 +437,20 @@ class Experiment:
             return table
 
         return {key: placed(values) for key, values in history[-1].test.items()}
+
+    def tell_diverged(
+        self, what: str, runs: Sequence[Run], diverged: Mapping[int, int], settings: Settings
+    ) -> None:
+        """Show and keep which of some runs diverged, if any did.
+
+        Args:
+            what: they were trained for.
+            runs, diverged, settings: see `nkd.report.divergence.divergence`.
+        """
+        said = divergence(runs, diverged, settings)
+        self.screen.advise(said)
+        if said:
+            self.diverged[what] = said
 
     def on_moved_images(self) -> dict[str, np.ndarray]:
         """Train pairs on moved images; return the decisive measure of each, (seeds,)."""
@@ -477,8 +489,7 @@ class Experiment:
             title = f"{number:,} labels, teacher"
             shown = partial(self.screen.train_quietly, what=title)
             self.work.train(f"labels-{number}-teacher", teacher, shown)
-            if teacher.diverged:
-                self.diverged[title] = divergence(teacher.runs, teacher.diverged, quiet)
+            self.tell_diverged(title, teacher.runs, teacher.diverged, teacher.settings)
             targets, seeds = self.said_by(teacher), taught(seeds, teacher)
             finals["teacher"] = teacher.history[-1].test[self.view.decisive.name]
         few = {what: number}
@@ -503,8 +514,7 @@ class Experiment:
             training = Training(old.problem, old.network.sizes, runs, young, backend=self.backend)
             if epochs:
                 training.run()
-            if training.diverged:
-                self.diverged["early-teacher"] = divergence(runs, training.diverged, young)
+            self.tell_diverged("early-teacher", runs, training.diverged, young)
             said = training.outputs(training.train_inputs)
             return said if rows is None else said[:, rows]
 

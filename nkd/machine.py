@@ -79,6 +79,12 @@ def products_of(package: str) -> Products | None:
     return None
 
 
+def use_blas_threads(threads: int) -> None:
+    """Let NumPy compute products in so many threads, from now on."""
+    for library in libraries_of("numpy"):
+        library.set_num_threads(threads)
+
+
 def vector_bits() -> int:
     """Bits of the longest vectors that this processor computes with, as NumPy detects them."""
     from numpy._core import _multiarray_umath  # type: ignore[attr-defined]

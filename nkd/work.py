@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -34,7 +34,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """Runs of one architecture, under a name that no other pass of the experiment has."""
+    """Runs of one architecture, under a name that no other pass of the experiment has.
+
+    The title says for people what they are. All runs of a part of a pass may diverge, but not all
+    of the whole.
+    """
 
     name: str
     problem: Problem
@@ -42,6 +46,8 @@ class Pass:
     runs: Sequence[Run]
     settings: Settings
     dtype: Any = np.float32
+    title: str = ""
+    is_part: bool = False
 
     @classmethod
     def of(cls, name: str, training: Training) -> "Pass":
@@ -51,12 +57,15 @@ class Pass:
 
     def part(self, runs: range) -> "Pass":
         """Some of its runs: whatever is trained beside them, their numbers are the same."""
-        return replace(self, runs=self.runs[runs.start : runs.stop])
+        is_part = self.is_part or len(runs) < len(self.runs)
+        return replace(self, runs=self.runs[runs.start : runs.stop], is_part=is_part)
 
     def training(self, backend: Backend) -> Training:
         """A training of it, not begun yet."""
         options: dict[str, Any] = {"dtype": self.dtype, "backend": backend}
-        return Training(self.problem, self.sizes, self.runs, self.settings, **options)
+        training = Training(self.problem, self.sizes, self.runs, self.settings, **options)
+        training.is_part = self.is_part
+        return training
 
     def bytes(self, backend: Backend) -> int:
         """The memory that it takes."""
@@ -113,6 +122,13 @@ class Kept:
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write(self.file(name, runs), *checkpoint.to_parts(state, definition))
 
+    def forget(self, name: str) -> None:
+        """Remove a pass."""
+        for runs in self.parts(name):
+            self.file(name, runs).unlink()
+        with suppress(OSError):  # something else is there, perhaps of another process
+            self.folder.rmdir()
+
     def clear(self) -> None:
         """Remove all of it."""
         if self.folder.is_dir():
@@ -162,8 +178,8 @@ class Work:
         if self.parts(work) == [whole]:
             self.do(work, whole, show, training)
         else:  # other parts of it were kept than are done now
-            state = self.state(work, lambda part: part.run(), networks=True)
-            checkpoint.restore(training, state)
+            states = self.states(work, lambda part: part.run(), networks=True)
+            checkpoint.restore(training, joined(work, states))
             show(training)
 
     def measure(self, work: Pass, show: Callable[[Training], Any], arm: int) -> State:
@@ -176,22 +192,13 @@ class Work:
             show: as for `train`.
             arm: runs that are better not separated: so many at a time.
         """
-        return self.state(work, show, networks=False, arm=arm)
+        return joined(work, self.states(work, show, networks=False, arm=arm))
 
-    def state(
+    def states(
         self, work: Pass, show: Callable[[Training], Any], networks: bool, arm: int = 1
-    ) -> State:
-        """The state of a pass, all of its parts in order.
-
-        Raises:
-            UserError: all runs of all parts diverged.
-        """
-        parts = self.parts(work, arm)
-        state = checkpoint.joined([self.do(work, runs, show, networks=networks) for runs in parts])
-        diverged = diverged_in(checkpoint.history_of(state))
-        if len(diverged) == len(work.runs):
-            raise all_diverged(work.runs, diverged, work.settings)
-        return state
+    ) -> list[State]:
+        """The states of all parts of a pass, in order."""
+        return [self.do(work, runs, show, networks=networks) for runs in self.parts(work, arm)]
 
     def parts(self, work: Pass, arm: int = 0) -> list[range]:
         """In which parts a pass is trained: those that are kept, and what is missing between.
@@ -228,24 +235,16 @@ class Work:
         Args:
             training: of these runs, if there is one already.
         """
-        part, kept, is_part = work.part(runs), self.kept, len(runs) < len(work.runs)
+        part, kept = work.part(runs), self.kept
         if kept is None:
             training = training or part.training(self.backend)
-            training.is_part = is_part
             show(training)
             return checkpoint.state_of(training, networks)
         definition = checkpoint.definition_of(part, self.backend)
-        state, title = kept.read(work.name, runs, definition), work.name
-        if is_part:
-            title += f", runs {runs.start + 1} to {runs.stop} of {len(work.runs)}"
-        if state is not None:
-            epochs, of = checkpoint.epochs_of(state), work.settings.epochs
-            done = f"goes on after epoch {epochs} of {of}" if epochs < of else "was done before"
-            self.tell(f"{title}: {done}")
-            if epochs == of and not networks:
-                return state
+        state = self.begun(work, runs, definition)
+        if state is not None and not networks and "parameters" not in state:
+            return state
         training = training or part.training(self.backend)
-        training.is_part = is_part
         if state is not None:
             checkpoint.restore(training, state)
         if not training.finished:
@@ -253,6 +252,19 @@ class Work:
         else:
             show(training)
         return checkpoint.state_of(training, networks)
+
+    def begun(self, work: Pass, runs: range, definition: Definition) -> State | None:
+        """The state in which some runs of a pass were kept, if they were; and say so."""
+        state = self.kept and self.kept.read(work.name, runs, definition)
+        if not state:
+            return None
+        title = work.title or work.name
+        if len(runs) < len(work.runs):
+            title += f", runs {runs.start + 1} to {runs.stop} of {len(work.runs)}"
+        epochs, of = checkpoint.epochs_of(state), work.settings.epochs
+        done = f"goes on after epoch {epochs} of {of}" if epochs < of else "was done before"
+        self.tell(f"{title}: {done}")
+        return state
 
     def keep(
         self,
@@ -287,6 +299,19 @@ class Work:
                 show(training)
             finally:
                 training.after_epoch = None
+
+
+def joined(work: Pass, states: Sequence[State]) -> State:
+    """The state of a pass, from those of its parts.
+
+    Raises:
+        UserError: all of its runs diverged.
+    """
+    state = checkpoint.joined(states)
+    diverged = diverged_in(checkpoint.history_of(state))
+    if len(diverged) == len(work.runs):
+        raise all_diverged(work.runs, diverged, work.settings)
+    return state
 
 
 def divided(runs: range, arm: int, needed: Callable[[range], int], memory: int) -> list[range]:

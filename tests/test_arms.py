@@ -5,21 +5,18 @@ import json
 import numpy as np
 import pytest
 from conftest import classification_data, regression_data, teacher_outputs
+from hypothesis import given
+from hypothesis import strategies as st
 from test_runners import CLASSIFICATION, REGRESSION, run
 
 from nkd import UserError
-from nkd.arms import (
-    Arm,
-    cells,
-    control,
-    passes,
-    scales,
-    train_arms,
-)
+from nkd.arms import Arm, cells, control, scales
 from nkd.backend import NUMPY
+from nkd.checkpoint import history_of
 from nkd.distillation import Classification, Regression, Run, pairs
 from nkd.memory import bytes_of_training
 from nkd.training import Settings, Training
+from nkd.work import Pass, Work, divided
 
 SIZES, SEEDS = (6, 8, 5, 4), (3, 4, 5)
 SETTINGS = Settings(epochs=3, batch_size=5, learning_rate=0.02)
@@ -33,8 +30,16 @@ def never():
     raise AssertionError("not needed for this arm")
 
 
+def trained(problem, sizes, arms, settings, memory=10**9, backend=NUMPY):
+    """The test metrics of arms, trained in the passes that fit into the memory."""
+    work = Pass("arms", problem, sizes, [run for arm in arms for run in arm.runs], settings)
+    state = Work(memory, backend).measure(work, Training.run, arm=len(arms[0].runs))
+    measured = history_of(state)[-1].test
+    return {name: values.reshape(len(arms), -1) for name, values in measured.items()}
+
+
 def finals(arms, memory, backend=NUMPY):
-    return train_arms(PROBLEM, SIZES, arms, SETTINGS, memory=memory, backend=backend)
+    return trained(PROBLEM, SIZES, arms, SETTINGS, memory, backend)
 
 
 def test_a_sweep_of_one_cell_is_the_plain_run_bit_for_bit():
@@ -49,35 +54,46 @@ def test_a_sweep_of_one_cell_is_the_plain_run_bit_for_bit():
 def test_the_numbers_do_not_depend_on_the_passes():
     arms = cells({"alpha": [0.1, 0.9], "temperature": [1.0, 4.0]}, STUDENTS)
 
-    def needed(runs):
-        return bytes_of_training(PROBLEM, SIZES, runs, SETTINGS)
+    runs = [run for arm in arms for run in arm.runs]
+
+    def needed(some):
+        part = runs[some.start : some.stop]
+        return bytes_of_training(PROBLEM, SIZES, part, SETTINGS)
 
     whole = finals(arms, 10**9)
     for several in (1, 2, 3, 7):  # runs that just fit
-        memory = needed([run for arm in arms for run in arm.runs][:several])
-        parts = passes(arms, memory, needed)
-        assert [run for part in parts for run in part] == [run for arm in arms for run in arm.runs]
-        assert len(parts) > 1
-        assert all(needed(part) <= memory for part in parts)
+        memory = needed(range(several))
+        assert len(divided(range(len(runs)), 3, needed, memory)) > 1
         for name, values in finals(arms, memory).items():
             assert values.tolist() == whole[name].tolist()
     with pytest.raises(UserError, match="allow more"):
-        passes(arms, needed(arms[0].runs[:1]) - 1, needed)
+        divided(range(len(runs)), 3, needed, needed(range(1)) - 1)
 
 
-def test_a_pass_fits_whatever_its_arms_need():
-    def needed(runs):
-        return sum(10 if run.loss == "bounded" else 1 for run in runs)
+@given(
+    st.lists(st.integers(1, 10), min_size=1, max_size=24),
+    st.integers(1, 5),
+    st.integers(10, 60),
+    st.data(),
+)
+def test_runs_are_divided_into_few_parts_that_fit_and_whole_arms_if_these_do(
+    sizes, arm, memory, data
+):
+    start = data.draw(st.integers(0, len(sizes) - 1))
 
-    students = [Run(seed, 0.5, targets=TEACHERS[0]) for seed in range(4)]
-    for losses in (["blend", "bounded"] * 3, ["bounded"] * 2 + ["blend"] * 4):
-        arms = [cells({"loss": [loss]}, students)[0] for loss in losses]
-        for memory in (10, 11, 20, 44, 1000):
-            parts = passes(arms, memory, needed)
-            assert [run for part in parts for run in part] == [
-                run for arm in arms for run in arm.runs
-            ]
-            assert all(needed(part) <= memory for part in parts)
+    def needed(some):
+        return sum(sizes[some.start : some.stop])
+
+    parts = divided(range(start, len(sizes)), arm, needed, memory)
+    assert [run for part in parts for run in part] == list(range(start, len(sizes)))
+    for part in parts:
+        assert needed(part) <= memory
+        number = part.start // arm
+        whole = range(max(number * arm, start), min((number + 1) * arm, len(sizes)))
+        if needed(whole) <= memory and part.start == whole.start:
+            assert part.stop % arm == 0 or part.stop == len(sizes)
+            following = range(part.start, min(part.stop + arm, len(sizes)))
+            assert following == part or needed(following) > memory
 
 
 def test_the_cells_are_all_combinations_and_keep_seeds_and_teachers():
@@ -153,7 +169,7 @@ def test_a_regression_sweeps_its_losses():
     students = pairs(SEEDS, 0.5, teacher_outputs(outputs=2))[:3]
     arms = cells({"loss": ["blend", "bounded", "attentive", "rejected"]}, students)
     settings = Settings(epochs=3, batch_size=5, learning_rate=0.02)
-    measured = train_arms(problem, (5, 8, 2), arms, settings, memory=10**9)
+    measured = trained(problem, (5, 8, 2), arms, settings)
     assert measured["rmse"].shape == (4, 3)
     for number, arm in enumerate(arms):
         alone = Training(problem, (5, 8, 2), arm.runs, settings).run()

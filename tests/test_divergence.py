@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.naive_bayes import GaussianNB
 
 import nkd
 from nkd import (
@@ -24,6 +25,7 @@ from nkd import (
     experiment,
 )
 from nkd.backend import NUMPY
+from nkd.estimators import DistilledClassifier
 from nkd.experiment import networks_of
 from nkd.losses import DistillationLoss, RegressionDistillationLoss
 from nkd.report.divergence import MOST_NAMED, divergence
@@ -208,6 +210,26 @@ def test_whether_a_pass_ends_does_not_depend_on_its_parts(side_by_side):
     Fragile.gone = {(seed, PERSON) for seed in range(4)}
     with pytest.raises(UserError, match="diverged in epoch"):
         engine.measure(work, Training.run, arm=1)
+
+
+def test_an_estimator_compares_the_pairs_that_are_there_and_is_refused_if_it_diverges_itself(
+    tmp_path,
+):
+    data = PROBLEMS["classes"]().data
+    student = DistilledClassifier(
+        GaussianNB(), random_state=5, compare=3, epochs=2, batch_size=64, backend="numpy"
+    )
+    Fragile.gone = {(6, STUDENT)}
+    found = student.fit(data.x_train, data.y_train).comparison_
+    assert np.isnan(found.student).tolist() == [False, True, False]
+    assert not np.isnan(found.person).any()
+    assert found.difference == pytest.approx(np.mean(found.student[::2] - found.person[::2]))
+    assert found.sentence.endswith("1 of 3 pairs is left out: its Student diverged.")
+    student.report(tmp_path / "report.html")
+    assert "1 of 6 runs diverged: seed 6, alpha" in (tmp_path / "report.html").read_text("utf-8")
+    Fragile.gone = {(5, STUDENT)}
+    with pytest.raises(UserError, match=r"seed 5.*lower the learning rate"):
+        student.fit(data.x_train, data.y_train)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from simple_parsing import field
 
 from nkd.backend import Backend, choose
-from nkd.command_line import wrong
+from nkd.command_line import check_seconds, resumed, wrong
 from nkd.data import Dataset, load_classification
 from nkd.errors import UserError
 from nkd.hinton2015.experiments import Experiments, Plan
@@ -77,6 +77,12 @@ class Flags:
     out: str = field(default="runs/hinton2015[-quick]", metavar="DIR")
     """Folder for results; those already there are not computed again."""
 
+    checkpoint_every: float = field(default=30.0, metavar="SECONDS")
+    """Keep a training that goes on, at the end of an epoch, when this time has passed."""
+
+    resume: str = field(default="", metavar="DIR")
+    """Go on in this folder with the flags that were used there last."""
+
     def check(self) -> None:
         """Raise a UserError that names the first flag whose value makes no sense."""
         if self.seeds < 1:
@@ -85,6 +91,7 @@ class Flags:
             raise wrong("first_seed", self.first_seed, "must not be negative")
         if not self.out:
             raise wrong("out", "''", "name a folder")
+        check_seconds(self.checkpoint_every)
 
 
 def run(flags: Flags, plan: Plan | None = None) -> None:
@@ -93,6 +100,7 @@ def run(flags: Flags, plan: Plan | None = None) -> None:
     Args:
         plan: used instead of the one that the flags choose.
     """
+    flags = resumed(flags, "hinton2015") if flags.resume else flags
     flags.check()
     backend = choose(flags.backend)
     data = load_classification(flags.dataset, flags.data_dir or None)
@@ -103,15 +111,18 @@ def run(flags: Flags, plan: Plan | None = None) -> None:
     plan = plan or (QUICK if flags.quick else FULL)
     screen = Screen()
     folder = Folder(Path(flags.out.replace("[-quick]", "-quick" * flags.quick)))
-    experiments = Experiments(data, plan, folder, screen, backend)
+    experiments = Experiments(data, plan, folder, screen, backend, flags.checkpoint_every)
     unknown = [name for name in flags.only if name not in experiments.by_name]
     if unknown:
         raise wrong("only", unknown[0], f"choose from {', '.join(experiments.by_name)}")
     wanted = [name for name in experiments.by_name if name in flags.only or not flags.only]
     if wanted != ["alone"] and "teacher" not in wanted:
         wanted.insert(0, "teacher")  # which all others need
-    claim(folder.path, configuration(plan, data, backend))
-    folder.write_json("configuration.json", configuration(plan, data, backend))
+    common = configuration(plan, data, backend)
+    claim(folder.path, common)
+    last = {"experiment": "hinton2015", "flags": dataclasses.asdict(flags)}
+    resolved = {"backend": backend.name}  # in place of "auto"
+    folder.write_json("configuration.json", {**common, **last, "resolved": resolved})
 
     seeds = range(flags.first_seed, flags.first_seed + flags.seeds)
     every = list(experiments.by_name)
@@ -144,11 +155,11 @@ def run(flags: Flags, plan: Plan | None = None) -> None:
                 f"{summary(measured)}  ({measured['seconds']:.0f} s)"
             )
             keep()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         done = len(tasks) - sum(experiments.kept(*task) is None for task in tasks)
-        raise KeyboardInterrupt(
+        raise type(stop)(
             f"{done} of {len(tasks)} experiments are kept in {folder.path}; the same command goes "
-            "on there"
+            f"on there, or --resume {folder.path}"
         ) from None
 
     found = keep()

@@ -13,9 +13,11 @@ from nkd.backend import Backend
 from nkd.data import Dataset
 from nkd.distillation import Classification, Run
 from nkd.hinton2015.biases import add_bias, best_bias, matched_bias
-from nkd.report.files import Folder
+from nkd.report.divergence import divergence
+from nkd.report.files import CHECKPOINTS, Folder
 from nkd.report.screen import Screen
 from nkd.training import Settings, Training, inputs_of
+from nkd.work import Kept, Work
 
 Measured = dict[str, Any]
 """What an experiment found with one seed, as plain numbers."""
@@ -55,10 +57,19 @@ class Experiments:
     """
 
     def __init__(
-        self, data: Dataset, plan: Plan, folder: Folder, screen: Screen, backend: Backend
+        self,
+        data: Dataset,
+        plan: Plan,
+        folder: Folder,
+        screen: Screen,
+        backend: Backend,
+        checkpoint_every: float = 30.0,
     ) -> None:
         self.data, self.plan, self.folder = data, plan, folder
         self.screen, self.backend = screen, backend
+        self.checkpoints = Kept(folder.path / CHECKPOINTS, checkpoint_every)
+        self.work = Work(backend.free_memory(), backend, screen.print, self.checkpoints)
+        self.name, self.before = "", 0.0
         self.classes = Classification(data).outputs
         self.by_name: dict[str, Callable[[int], Measured]] = {
             "teacher": self.teacher,
@@ -83,11 +94,18 @@ class Experiments:
         }
 
     def run(self, name: str, seed: int) -> Measured:
-        """Do one experiment with one seed, and keep its results."""
-        start = time.perf_counter()
-        measured = self.by_name[name](seed)
-        measured["seconds"] = time.perf_counter() - start
-        self.folder.write_json(f"{name}-seed{seed}.json", measured)
+        """Do one experiment with one seed, and keep its results.
+
+        Raises:
+            UserError: another process does it at the moment.
+        """
+        self.name = f"{name}-seed{seed}"
+        with self.folder.locked(self.name):
+            start = time.perf_counter()
+            measured = self.by_name[name](seed)
+            measured["seconds"] = time.perf_counter() - start + self.before
+            self.folder.write_json(f"{self.name}.json", measured)
+            self.checkpoints.forget(self.name)
         return measured
 
     # One experiment each. The seed determines initial weights, batch order, dropout masks and image
@@ -162,9 +180,14 @@ class Experiments:
         sizes = data.x_train.shape[1], *hidden, self.classes
         training = Training(Classification(data), sizes, runs, settings, backend=self.backend)
         title = f"{'-'.join(map(str, sizes))}, seed {runs[0].seed}"
-        for _ in self.screen.epochs(training, title):
-            pass
-        self.screen.tell_diverged(training)
+
+        def show(training: Training) -> None:
+            self.before = training.seconds  # of an earlier process
+            for _ in self.screen.epochs(training, title):
+                pass
+
+        self.work.train(self.name, training, show)
+        self.screen.advise(divergence(training.runs, training.diverged, settings))
         return training
 
 

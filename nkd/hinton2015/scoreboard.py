@@ -207,20 +207,13 @@ def rows_of(plan: Plan, found: Sequence[Mapping[str, Any]]) -> list[tuple[str, s
 
 def map_rows(plan: Plan, found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """The map: a row per width with its test errors at each temperature."""
-    by_name = {record["experiment"]: record for record in found}
-    grid = map_cells(plan)
-    return [
-        [
-            f"{width}",
-            *(
-                text_of(by_name[name])
-                if (name := grid[width, T].experiment) in by_name
-                else "not yet"
-                for T in plan.temperatures
-            ),
-        ]
-        for width in plan.map
-    ]
+    by_name = {record["experiment"]: text_of(record) for record in found}
+    grid, rows = map_cells(plan), []
+    for width in plan.map:
+        texts = [by_name.get(grid[width, T].experiment) for T in plan.temperatures]
+        missing = "diverged" if any(texts) else "not yet"  # they are trained in one pass
+        rows.append([f"{width}", *(text or missing for text in texts)])
+    return rows
 
 
 def sentences(plan: Plan, results: Results) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from nkd import files
 from nkd.checkpoint import differences
-from nkd.errors import UserError
+from nkd.errors import CannotWrite, UserError
 from nkd.model import Model
 from nkd.training import Training
 from nkd.work import Kept
@@ -112,6 +112,27 @@ class Folder:
             Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Within it, an end that comes early says what is kept, and how to go on.
+
+        Only for an error that would come again nothing is kept.
+        """
+        try:
+            yield
+        except CannotWrite as error:
+            raise UserError(
+                f"{error}. Safe in {self.path}: {', '.join(self.kept())}; when there is room, "
+                f"--resume {self.path} goes on"
+            ) from None
+        except UserError:
+            self.finish()
+            raise
+        except KeyboardInterrupt as stop:
+            raise type(stop)(
+                f"kept in {self.path}: {', '.join(self.kept())}; --resume {self.path} goes on there"
+            ) from None
+
     def configuration(self) -> dict[str, Any]:
         """What configuration.json holds.
 
@@ -181,8 +202,10 @@ class Folder:
             (self.path / name).unlink(missing_ok=True)
 
     def kept(self) -> list[str]:
-        """The names of the files that are there."""
-        return [name for name in (*FILES, *TABLE_FILES) if (self.path / name).exists()]
+        """The names of the files that are there, and of passes to go on with."""
+        passes = Kept(self.path / CHECKPOINTS).described()
+        files = [name for name in (*FILES, *TABLE_FILES) if (self.path / name).exists()]
+        return files + ([f"checkpoints of {passes}"] if passes else [])
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file under a temporary name, then rename it."""

@@ -51,6 +51,11 @@ class Screen:
         """Print a line, however long, or a table."""
         self.console.print(text, style=style, markup=False, soft_wrap=isinstance(text, str))
 
+    def advise(self, text: str) -> None:
+        """Print something that is worth a look; nothing if there is nothing."""
+        if text:
+            self.print(text, style="yellow")
+
     def notice(self, text: str) -> None:
         """Print something that must not be missed."""
         from rich import box
@@ -71,11 +76,13 @@ class Screen:
         )
         products = backend.products()
         advice = products.advice(vector_bits()) if products else None
-        if advice:
-            self.print(advice, style="yellow")
+        self.advise(advice or "")
 
     def epochs(self, training: Training, title: str) -> Iterator[Epoch]:
         """Train to the end under a progress bar, and yield each epoch."""
+        if training.finished:
+            yield from training.epochs()
+            return
         self.prepare(training)
         steps = training.settings.epochs * training.steps_per_epoch
         with self.progress(title, steps) as track:
@@ -103,7 +110,7 @@ class Screen:
                     f"{name.capitalize():{width}} epoch {epoch.number:{len(str(epochs))}}"
                     f"/{epochs}   {'   '.join(parts)}"
                 )
-        self.tell_diverged(training)
+        self.advise(divergence(training.runs, training.diverged, training.settings))
 
     def train_quietly(self, training: Training, what: str = "more") -> None:
         """Train to the end under a progress bar; print one line when it is done.
@@ -116,13 +123,6 @@ class Screen:
         for _ in self.epochs(training, title):
             pass
         self.print(f"{title} trained in {training.seconds:,.1f} s")
-        self.tell_diverged(training)
-
-    def tell_diverged(self, training: Training) -> None:
-        """Print which runs of a training diverged, if any did."""
-        text = divergence(training.runs, training.diverged, training.settings)
-        if text:
-            self.print(text, style="yellow")
 
     def prepare(self, training: Training) -> None:
         """Compile what the training needs, and say so if it takes time."""
@@ -149,6 +149,32 @@ class Screen:
                 f"Compiled {functions} functions for this machine in {seconds:,.1f} s, once: later "
                 "runs load them"
             )
+
+    @contextmanager
+    def bars(self) -> Iterator[Callable[[str, int], Callable[[int], Any]]]:
+        """One display of many bars; yields what adds one, of a title and so many steps.
+
+        That returns what advances it. A bar that is full disappears.
+        """
+        if not self.console.is_terminal:
+            yield lambda title, steps: lambda done: None
+            return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(None), TimeRemainingColumn()
+        with Progress(*columns, console=self.console, transient=True) as shown:
+
+            def add(title: str, steps: int) -> Callable[[int], Any]:
+                task = shown.add_task(title, total=steps)
+
+                def advance(done: int) -> None:
+                    shown.advance(task, done)
+                    if shown.tasks[shown.task_ids.index(task)].finished:
+                        shown.update(task, visible=False)
+
+                return advance
+
+            yield add
 
     @contextmanager
     def progress(self, title: str, steps: int) -> Iterator[Callable[[Iterable], Iterable]]:
