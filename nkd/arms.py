@@ -161,15 +161,12 @@ def control(
         imitated: gives the outputs (K, N, ·) of the K teachers after that many epochs.
         scale: gives the factors on the learning rate that give the Person's steps the Student's
             mean gradient norm, one for each seed; not finite where one of the two diverged.
-
-    Raises:
-        UserError: nothing is left to train.
     """
     if name == "scaled-person":
         factors = zip(persons_of(students), scale(), strict=True)
         known = [(run, factor) for run, factor in factors if math.isfinite(factor)]
         runs = [run.with_values({"learning_rate_factor": factor}) for run, factor in known]
-        return checked(Arm(name, runs))
+        return Arm(name, runs)
     teachers = list({id(run.targets): run.targets for run in students}.values())
     if name in ("untrained-teacher", "early-teacher"):
         others = list(imitated(0 if name == "untrained-teacher" else 1))
@@ -189,16 +186,7 @@ def control(
         for run, said in zip(students, targets, strict=True)
         if np.isfinite(said).all()
     ]
-    return checked(Arm(name, runs))
-
-
-def checked(arm: Arm) -> Arm:
-    """The arm, if it has a run."""
-    if not arm.runs:
-        raise UserError(
-            f"--arms {arm.name}: all that it imitates diverged; lower the learning rate"
-        )
-    return arm
+    return Arm(name, runs)
 
 
 def persons_of(students: Sequence[Run]) -> list[Run]:
@@ -222,5 +210,7 @@ def scales(
     runs = [*students, *persons_of(students)]
     norms = controls.GradientNorms()
     training = Training(problem, sizes, runs, settings, on_gradients=norms, backend=backend).run()
-    student, person = np.where(training.gone, np.nan, norms.mean()).reshape(2, -1)
+    means = norms.mean()
+    known = np.isfinite(means) & ~training.gone
+    student, person = np.where(known, means, np.nan).reshape(2, -1)
     return (student / person).tolist()

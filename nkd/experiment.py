@@ -419,10 +419,12 @@ class Experiment:
         did. The numbers do not depend on how many of them train side by side.
         """
         runs = [run for arm in arms for run in arm.runs]
+        if not runs:
+            raise UserError(f"{what}: all that they imitate diverged; lower the learning rate")
         settings = dataclasses.replace(lesson.settings, report_every=0)  # the last ones are enough
         work = Pass(name, lesson.problem, self.sizes, runs, settings, title=what)
         show = partial(self.screen.train_quietly, what=what)
-        state = self.work.measure(work, show, arm=len(arms[0].runs))
+        state = self.work.measure(work, show, arm=max(len(arm.runs) for arm in arms))
         history = checkpoint.history_of(state)
         self.tell_diverged(what, runs, diverged_in(history), settings)
         shape, seeds = (len(arms), len(self.seeds)), self.seeds

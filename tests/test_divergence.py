@@ -1,6 +1,7 @@
 """Runs that diverge: whichever they are, all else is as without them, and the report says so."""
 
 import csv
+import dataclasses
 import functools
 import json
 import re
@@ -24,7 +25,9 @@ from nkd import (
     compare,
     experiment,
 )
+from nkd.arms import control, scales
 from nkd.backend import NUMPY
+from nkd.controls import GradientNorms
 from nkd.estimators import DistilledClassifier
 from nkd.experiment import networks_of
 from nkd.losses import DistillationLoss, RegressionDistillationLoss
@@ -168,6 +171,34 @@ def test_whatever_diverges_the_rest_is_compared_and_reported(tmp_path, capsys, k
             if row["network"] != "teacher":
                 broken = (int(row["seed"]), row["network"] == "student") in gone
                 assert (row["objective"] == "") == broken
+
+
+def test_an_arm_that_lacks_all_that_it_imitates_leaves_the_other_arms(monkeypatch):
+    problem, sgd = PROBLEMS["numbers"](), dataclasses.replace(SETTINGS, optimizer="sgd")
+    monkeypatch.setattr(experiment, "scales", lambda *_: [np.nan] * len(SEEDS))
+
+    def all_of(**options):
+        teacher = networks_of(problem, (16,), TEACHERS, SETTINGS)
+        options |= {"seeds": SEEDS, "controls": ["scaled-person"]}
+        return compare(problem, teacher, (8,), sgd, **options).comparison
+
+    both = all_of(sweep={"alpha": [0.2]})
+    assert [each.left_out for each in both.differences] == [0, 4]
+    assert [each.family for each in both.differences] == [1, 1]
+    assert "4 with scaled-person" in both.caption()
+    with pytest.raises(UserError, match="all that they imitate diverged"):
+        all_of()
+
+
+def test_a_person_is_scaled_where_both_gradients_are_known(monkeypatch):
+    norms = np.array([np.inf, 6.0, 1.0, np.inf, np.nan, 4.0])
+    monkeypatch.setattr(GradientNorms, "mean", lambda self: norms)
+    problem, said = PROBLEMS["numbers"](), np.zeros((16512, 1))
+    students = [Run(seed, 0.5, targets=said) for seed in range(3)]
+    factors = scales(problem, (8, 2, 1), students, SETTINGS)
+    assert factors == pytest.approx([np.nan, np.nan, 0.25], nan_ok=True)
+    arm = control("scaled-person", students, problem.data.y_train, None, lambda: factors)
+    assert [(run.seed, run.learning_rate_factor) for run in arm.runs] == [(2, 0.25)]
 
 
 def test_teachers_that_diverge_only_with_few_labels_are_missed_only_there(monkeypatch):

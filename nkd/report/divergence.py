@@ -10,7 +10,7 @@ from nkd.training import Settings
 MOST_NAMED = 5
 """So many runs, or arms, are named one by one."""
 
-DISTINGUISHING = "alpha", "temperature", "loss", "learning_rate_factor"
+DISTINGUISHING = "alpha", "temperature", "loss"
 
 
 def divergence(runs: Sequence[Run], diverged: Mapping[int, int], settings: Settings) -> str:
@@ -26,12 +26,15 @@ def divergence(runs: Sequence[Run], diverged: Mapping[int, int], settings: Setti
     if not diverged:
         return ""
     values = [{n: getattr(run, n) for n in DISTINGUISHING} | {**run.parameters} for run in runs]
+    for run, own in zip(runs, values, strict=True):
+        if run.learning_rate_factor != 1:
+            own["learning_rate_factor"] = run.learning_rate_factor
     names = dict.fromkeys(name for each in values for name in each)
     differ = [name for name in names if len({each.get(name) for each in values}) > 1]
     texts = []
-    for run, epoch in diverged.items():
-        own = {name: values[run][name] for name in differ if name in values[run]}
-        texts.append(f"{named({'seed': runs[run].seed, **own})} in epoch {epoch}")
+    for number, epoch in diverged.items():
+        own = {name: values[number][name] for name in differ if name in values[number]}
+        texts.append(f"{named({'seed': runs[number].seed, **own})} in epoch {epoch}")
     they, them = ("It is", "it") if len(diverged) == 1 else ("They are", "them")
     return (
         f"{len(diverged)} of {len(runs)} runs diverged: {listed(texts)}. {they} left out; lower "
@@ -48,12 +51,13 @@ def pairs_left_out(left_out: int, pairs: int, gone: Mapping[str, int]) -> str:
     if not left_out:
         return ""
     if left_out == 1:
-        who = " and ".join(f"its {name}" for name, number in gone.items() if number)
-        return f"1 of {pairs} pairs is left out: {who} diverged."
-    who = " and ".join(
-        f"{number} {name}{'s' * (number > 1)}" for name, number in gone.items() if number
-    )
-    return f"{left_out} of {pairs} pairs are left out: {who} diverged."
+        who, are = [f"its {name}" for name, number in gone.items() if number], "is"
+    else:
+        numbers = [(name, number) for name, number in gone.items() if number]
+        who = [f"{number} {name}{'s' if number > 1 else ''}" for name, number in numbers]
+        are = "are"
+    causes = " and ".join([", ".join(who[:-1]), who[-1]] if len(who) > 1 else who)
+    return f"{left_out} of {pairs} pairs {are} left out: {causes} diverged."
 
 
 def arms_left_out(differences: Mapping[str, PairedDifference], pairs: int) -> str:
