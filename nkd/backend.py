@@ -171,6 +171,7 @@ class CupyBackend(Backend):
     """
 
     name = "cupy"
+    tf32 = False
 
     def __init__(self, tf32: bool = False) -> None:
         try:

@@ -34,6 +34,8 @@ FORMAT = "nkd checkpoint 1"
 NO_DIGEST = "0" * 64
 """What stands in place of the file's digest while that is computed."""
 
+DTYPES = {"float32": np.float32, "float64": np.float64}
+
 State = dict[str, np.ndarray]
 Definition = dict[str, Any]
 
@@ -314,7 +316,7 @@ def load(
         settings = Settings(
             **{**defined["settings"], "dropout": tuple(defined["settings"]["dropout"])}
         )
-        options |= {"dtype": defined["dtype"], "backend": backend}
+        options |= {"dtype": DTYPES[defined["dtype"]], "backend": backend}
         training = Training(problem, defined["sizes"], runs, settings, **options)
         restore(training, state)
     except (KeyError, TypeError, ValueError) as error:

@@ -25,11 +25,13 @@ def most_rows(batch_size: int, *tables: int) -> int:
 
 
 def check_sizes(sizes: Sequence[Any]) -> None:
-    """Refuse sizes of layers that are not whole numbers from 1 on.
+    """Refuse sizes of layers that are not whole numbers from 1 on, at least two.
 
     Raises:
-        UserError: one of them is not.
+        UserError: one of them is not, or there are fewer.
     """
+    if len(sizes) < 2:
+        raise UserError(f"sizes {tuple(sizes)}: give those of the inputs and of the outputs")
     for units in sizes:
         if not isinstance(units, int | np.integer) or units < 1:
             raise UserError(
