@@ -8,6 +8,7 @@ so each is compared with it pair by pair.
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +29,8 @@ class Arm:
 
     Args:
         name: for people, such as "temperature 4, alpha 0.5" or "label-smoothing".
-        runs: one for each seed, in the order of the seeds.
+        runs: one for each seed, in the order of the seeds; it may lack some that cannot be trained,
+            because what they imitate diverged.
         cell: swept fields and their values in this arm; {} in a control arm.
     """
 
@@ -48,12 +50,16 @@ def cells(sweep: Mapping[str, Sequence[Any]], students: Sequence[Run]) -> list[A
     arms = []
     for values in itertools.product(*sweep.values()):
         cell = dict(zip(sweep, values, strict=True))
-        name = ", ".join(
-            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in cell.items()
-        )
-        arms.append(Arm(name, [run.with_values(cell) for run in students], cell))
+        arms.append(Arm(named(cell), [run.with_values(cell) for run in students], cell))
     return arms
+
+
+def named(values: Mapping[str, Any]) -> str:
+    """Names and values for people, such as "temperature 4, alpha 0.5"."""
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
 
 
 def checked_sweep(
@@ -154,11 +160,13 @@ def control(
         y: labels of the training rows.
         imitated: gives the outputs (K, N, ·) of the K teachers after that many epochs.
         scale: gives the factors on the learning rate that give the Person's steps the Student's
-            mean gradient norm, one for each seed.
+            mean gradient norm, one for each seed; not finite where one of the two diverged.
     """
     if name == "scaled-person":
         factors = zip(persons_of(students), scale(), strict=True)
-        return Arm(name, [run.with_values({"learning_rate_factor": f}) for run, f in factors])
+        known = [(run, factor) for run, factor in factors if math.isfinite(factor)]
+        runs = [run.with_values({"learning_rate_factor": factor}) for run, factor in known]
+        return Arm(name, runs)
     teachers = list({id(run.targets): run.targets for run in students}.values())
     if name in ("untrained-teacher", "early-teacher"):
         others = list(imitated(0 if name == "untrained-teacher" else 1))
@@ -172,7 +180,12 @@ def control(
         }[name]
         others = [change(z, students[number].seed) for number, z in enumerate(teachers)]
     other = {id(z): others[number] for number, z in enumerate(teachers)}
-    runs = [dataclasses.replace(run, targets=other[id(run.targets)]) for run in students]
+    targets = [other[id(run.targets)] for run in students]
+    runs = [
+        dataclasses.replace(run, targets=said)
+        for run, said in zip(students, targets, strict=True)
+        if np.isfinite(said).all()
+    ]
     return Arm(name, runs)
 
 
@@ -191,11 +204,13 @@ def scales(
     """The factors on the Persons' learning rates that give them their Students' gradient norms.
 
     One for each seed: the ratio of the two means over all steps of both trainings, which are
-    run for this. The scaled Person then takes a path of its own, so its mean is close to the
-    Student's, but not equal to it.
+    run for this; NaN where one of them diverged. The scaled Person then takes a path of its own, so
+    its mean is close to the Student's, but not equal to it.
     """
     runs = [*students, *persons_of(students)]
     norms = controls.GradientNorms()
-    Training(problem, sizes, runs, settings, on_gradients=norms, backend=backend).run()
-    student, person = norms.mean().reshape(2, -1)
+    training = Training(problem, sizes, runs, settings, on_gradients=norms, backend=backend).run()
+    means = norms.mean()
+    known = np.isfinite(means) & ~training.gone
+    student, person = np.where(known, means, np.nan).reshape(2, -1)
     return (student / person).tolist()

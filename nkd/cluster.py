@@ -23,7 +23,7 @@ from nkd.distillation import Problem, Run
 from nkd.errors import UserError, first_line
 from nkd.machine import use_blas_threads
 from nkd.training import Training
-from nkd.work import Kept, Pass, T, Work
+from nkd.work import Kept, Pass, T, Work, joined
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -76,8 +76,8 @@ def train_here(
         **values,
         **{name: None if values[name] is None else said[values[name]] for name in GIVEN},
     }) for values in description["runs"]]  # fmt: skip
-    name, sizes, settings, dtype = description["part"]
-    part = Pass(name, problem, sizes, runs, settings, dtype)
+    name, sizes, settings, dtype, is_part = description["part"]
+    part = Pass(name, problem, sizes, runs, settings, dtype, is_part=is_part)
 
     def run(training: Training) -> None:
         for _ in training.epochs():
@@ -161,7 +161,7 @@ class Cluster(Work):
         """Bring a training to its end, see `Work.train`."""
         work = Pass.of(name, training)
         states = self.states(work, lambda part: None, networks=True)
-        checkpoint.restore(training, checkpoint.joined(states))
+        checkpoint.restore(training, joined(work, states))
         show(training)
 
     def measure(self, work: Pass, show: Callable[[Training], Any], arm: int) -> State:
@@ -236,7 +236,7 @@ class Cluster(Work):
             values |= {name: numbers.get(id(values[name])) for name in GIVEN}
         description = {
             "key": key,
-            "part": (part.name, part.sizes, part.settings, part.dtype),
+            "part": (part.name, part.sizes, part.settings, part.dtype, part.is_part),
             "runs": runs,
             "networks": networks,
             "arm": arm,

@@ -38,6 +38,7 @@ from nkd.losses import softmax
 from nkd.model import Model
 from nkd.random_streams import LARGEST_SEED
 from nkd.recipes import TABLES, Recipe
+from nkd.report.divergence import divergence
 from nkd.report.results import Contender, Results
 from nkd.report.screen import Screen
 from nkd.report.view import view_of
@@ -65,8 +66,8 @@ class AgainstPerson:
     Args:
         measure: what is compared, where less is better: "errors", a count, or "rmse".
         teacher: the teacher's value.
-        student, person: the values of each pair, (N,).
-        difference: the mean of Student − Person.
+        student, person: the values of each pair, (N,); NaN of a network that diverged.
+        difference: the mean of Student − Person over the pairs that are there; NaN if none is.
         interval: its 95 % interval; None for a single pair.
         verdict: "better", "worse", "not distinguishable" or "none".
         sentence: all of it in words that claim no more than the numbers allow.
@@ -399,12 +400,14 @@ class Distilled(BaseEstimator):
         """Train networks of the Student's size."""
         sizes = [problem.data.x_train.shape[1], *self._hidden(), problem.outputs]
         training = Training(problem, sizes, runs, settings, backend=choose(self.backend))
-        show, work = partial(Screen(quiet=not self.verbose).train_quietly, what=what), WORK.get()
+        screen, work = Screen(quiet=not self.verbose), WORK.get()
+        show = partial(screen.train_quietly, what=what)
         if work is None:
             show(training)
         else:  # folds train under the same name, on other rows
             definition = definition_of(training, training.backend)
             work.train(f"{what}-{digest_of(json.dumps(definition))[:12]}", training, show)
+        screen.advise(divergence(training.runs, training.diverged, settings))
         return training
 
     def _teacher(self, recipe: Recipe, seed: int) -> Any:
@@ -507,7 +510,7 @@ class Distilled(BaseEstimator):
             shown = dataclasses.replace(settings, report_every=max(1, settings.epochs // 20))
             return self._train(problem, runs, shown, "comparison")
 
-        first, second = slice(0, pairs), slice(pairs, 2 * pairs)
+        first, second = range(pairs), range(pairs, 2 * pairs)
         if prepared.student is prepared.person:
             both = train(prepared.student, students + persons, prepared.settings)
             student, person = Contender.of(both, first, second)

@@ -25,11 +25,21 @@ from nkd.distillation import Classification, Problem, Run, TeacherOutputs, pairs
 from nkd.errors import CannotWrite, UserError
 from nkd.memory import bytes_of_training
 from nkd.report.conditions import Cell
+from nkd.report.divergence import divergence
 from nkd.report.files import CHECKPOINTS, Folder
 from nkd.report.results import Contender, Results
 from nkd.report.screen import Screen
 from nkd.report.view import PERSON_MOVED, view_of
-from nkd.training import ASKED_ROWS, Settings, Training, answers, check_fit, for_rows, inputs_of
+from nkd.training import (
+    ASKED_ROWS,
+    Settings,
+    Training,
+    answers,
+    check_fit,
+    diverged_in,
+    for_rows,
+    inputs_of,
+)
 from nkd.work import Kept, Pass, Work
 
 RECORDED_PACKAGES = (
@@ -95,8 +105,8 @@ def compare(
         about: what configuration.json says about the run besides what is known here.
 
     Raises:
-        UserError: something does not fit together, or does not fit into memory; or a training
-            diverged.
+        UserError: something does not fit together, or does not fit into memory; or all runs
+            of a training diverged.
     """
     screen = screen or Screen(quiet=True)
     how: dict[str, Any] = {"alpha": alpha, "temperature": temperature, "loss": loss}
@@ -154,13 +164,14 @@ def carried_out(
     try:
         experiment.teach()
         if folder and isinstance(teacher, Training):
-            folder.write_weights("teacher", teacher, 0)
+            folder.write_weights("teacher", teacher, experiment.there[0])
         results = experiment.pairs()
         if folder:
             for name in ("student", "person"):
-                contender = results.networks[name]
+                contender, number = results.networks[name], results.shown().get(name)
                 assert contender.training is not None  # only a teacher can have none
-                folder.write_weights(name, contender.training, contender.members.start)
+                if number is not None:
+                    folder.write_weights(name, contender.training, contender.members[number])
             folder.write_metrics(experiment.trained)
         screen.print(results.table())
         screen.print(results.sentence(), style="bold")
@@ -194,6 +205,9 @@ class Experiment:
         given: the problem, without a title of its own.
         trained: the trainings so far, with the names of their runs.
         targets: what the teachers say about all training rows (K, N, ·), after `teach`.
+        there, teachers, seeds: which teachers have not diverged, how many, and the seeds of their
+            pairs, after `teach`.
+        diverged: see `Results`.
     """
 
     def __init__(
@@ -217,6 +231,7 @@ class Experiment:
         self.seeds, self.view = [int(seed) for seed in seeds], view_of(problem)
         self.sizes = (problem.data.x_train.shape[1], *student, problem.outputs)
         self.trained: list[tuple[list[str], Training]] = []
+        self.diverged: dict[str, str] = {}
         if len(self.known) > 1:
             raise UserError("--rows and --labels: give one of them")
         for what, number in self.known.items():
@@ -302,16 +317,22 @@ class Experiment:
         """Train the teachers, if they are to be trained, and hear what they say."""
         if isinstance(self.teacher, Training):
             self.train(["teacher"] * self.teachers, self.teacher)
+            self.there = np.flatnonzero(~self.teacher.gone).tolist()
+            self.seeds = taught(self.seeds, self.teacher)
+            self.teachers = len(self.there)
             self.targets = self.said_by(self.teacher)
         else:
             self.targets = self.teacher.train
 
     def said_by(self, teacher: Training) -> np.ndarray:
-        """What teachers say about all training rows (K, N, ·), also if they know few of them."""
+        """What teachers say about all training rows (K, N, ·), also if they know few of them.
+
+        Those that diverged are not among the K.
+        """
         data, table = self.given.data, teacher.train_inputs
         if len(table) < len(data.x_train):
             table = inputs_of(data, data.x_train, dtype=teacher.dtype, backend=teacher.backend)
-        return teacher.outputs(table)
+        return teacher.outputs(table)[~teacher.gone]
 
     def lessons(self, settings: Settings) -> dict[str, Lesson]:
         """What Students and Persons learn from the teachers, with these settings."""
@@ -327,11 +348,13 @@ class Experiment:
                 first.problem, self.sizes, runs, first.settings, backend=self.backend
             )
             self.train([name for name, _ in group for _ in range(half)], training)
-            parts = [slice(n * half, (n + 1) * half) for n in range(len(group))]
+            parts = [range(n * half, (n + 1) * half) for n in range(len(group))]
             for (name, _), one in zip(group, Contender.of(training, *parts), strict=True):
                 contenders[name] = one
         student, person = contenders["student"], contenders["person"]
-        return Results(self.problem, self.view, self.teacher, student, person)
+        results = Results(self.problem, self.view, self.teacher, student, person)
+        self.diverged = results.diverged
+        return results
 
     def further(
         self,
@@ -392,15 +415,44 @@ class Experiment:
     ) -> dict[str, np.ndarray]:
         """Train arms on a lesson's rows with its settings; return their test metrics.
 
-        Each is (arms, seeds). The numbers do not depend on how many of them train side by side.
+        Each is (arms, seeds), NaN where a run diverged, or could not be trained because its teacher
+        did. The numbers do not depend on how many of them train side by side.
         """
         runs = [run for arm in arms for run in arm.runs]
+        if not runs:
+            raise UserError(f"{what}: all that they imitate diverged; lower the learning rate")
         settings = dataclasses.replace(lesson.settings, report_every=0)  # the last ones are enough
         work = Pass(name, lesson.problem, self.sizes, runs, settings, title=what)
         show = partial(self.screen.train_quietly, what=what)
-        state = self.work.measure(work, show, arm=len(arms[0].runs))
-        measured = checkpoint.history_of(state)[-1].test
-        return {key: values.reshape(len(arms), -1) for key, values in measured.items()}
+        state = self.work.measure(work, show, arm=max(len(arm.runs) for arm in arms))
+        history = checkpoint.history_of(state)
+        self.tell_diverged(what, runs, diverged_in(history), settings)
+        shape, seeds = (len(arms), len(self.seeds)), self.seeds
+        places = [(row, seeds.index(run.seed)) for row, arm in enumerate(arms) for run in arm.runs]
+
+        def placed(values: np.ndarray) -> np.ndarray:
+            """One number per run, as (arms, seeds)."""
+            if len(values) == math.prod(shape):
+                return values.reshape(shape)
+            table = np.full(shape, np.nan)
+            table[tuple(np.transpose(places))] = values
+            return table
+
+        return {key: placed(values) for key, values in history[-1].test.items()}
+
+    def tell_diverged(
+        self, what: str, runs: Sequence[Run], diverged: Mapping[int, int], settings: Settings
+    ) -> None:
+        """Show and keep which of some runs diverged, if any did.
+
+        Args:
+            what: they were trained for.
+            runs, diverged, settings: see `nkd.report.divergence.divergence`.
+        """
+        said = divergence(runs, diverged, settings)
+        self.screen.advise(said)
+        if said:
+            self.diverged[what] = said
 
     def on_moved_images(self) -> dict[str, np.ndarray]:
         """Train pairs on moved images; return the decisive measure of each, (seeds,)."""
@@ -414,8 +466,8 @@ class Experiment:
         rows = images.views, len(images), self.given.outputs
         said = np.empty((self.teachers, *rows), teacher.dtype)
         with self.screen.progress("asking about moved images", questions) as track:
-            for number in range(self.teachers):
-                ask = teacher.as_teacher(number)
+            for number, run in enumerate(self.there):
+                ask = teacher.as_teacher(run)
                 said[number] = answers(ask, images, self.given.outputs, track)
         teachers = list(said)
         runs = [
@@ -427,21 +479,23 @@ class Experiment:
 
     def cell(self, what: str, number: int) -> Cell:
         """The comparison with so many rows or labels."""
-        finals, targets = {}, self.targets
+        finals, targets, seeds = {}, self.targets, self.seeds
         if what == "labels":
             teacher = self.teacher
             assert isinstance(teacher, Training)  # checked in the beginning
-            hidden, seeds = teacher.network.sizes[1:-1], [run.seed for run in teacher.runs]
+            hidden, those = teacher.network.sizes[1:-1], [teacher.runs[n].seed for n in self.there]
             options: dict[str, Any] = {"memory": self.memory, "backend": teacher.backend}
             options["labels"] = number
             quiet = dataclasses.replace(teacher.settings, report_every=0)
-            teacher = networks_of(self.given, hidden, seeds, quiet, **options)
-            shown = partial(self.screen.train_quietly, what=f"{number:,} labels, teacher")
+            teacher = networks_of(self.given, hidden, those, quiet, **options)
+            title = f"{number:,} labels, teacher"
+            shown = partial(self.screen.train_quietly, what=title)
             self.work.train(f"labels-{number}-teacher", teacher, shown)
-            targets = self.said_by(teacher)
+            self.tell_diverged(title, teacher.runs, teacher.diverged, teacher.settings)
+            targets, seeds = self.said_by(teacher), taught(seeds, teacher)
             finals["teacher"] = teacher.history[-1].test[self.view.decisive.name]
         few = {what: number}
-        named = lessons(self.given, self.settings, self.seeds, targets, self.how, **few)
+        named = lessons(self.given, self.settings, seeds, targets, self.how, **few)
         if what == "labels" and self.moved:
             images = dataclasses.replace(self.settings, jitter=self.moved)
             own = for_rows(images, number, len(self.given.data.y_train))
@@ -458,11 +512,11 @@ class Experiment:
             assert isinstance(self.teacher, Training)  # `checked_controls` ensures it
             old = self.teacher
             young = dataclasses.replace(old.settings, epochs=max(epochs, 1), average=0)
-            training = Training(
-                old.problem, old.network.sizes, old.runs, young, backend=self.backend
-            )
+            runs = [old.runs[number] for number in self.there]
+            training = Training(old.problem, old.network.sizes, runs, young, backend=self.backend)
             if epochs:
                 training.run()
+            self.tell_diverged("early-teacher", runs, training.diverged, young)
             said = training.outputs(training.train_inputs)
             return said if rows is None else said[:, rows]
 
@@ -472,6 +526,11 @@ class Experiment:
         found = cells(sweep, lesson.runs) if sweep else []
         y = lesson.problem.data.y_train
         return found + [control(name, lesson.runs, y, imitated, factors) for name in controls]
+
+
+def taught(seeds: Sequence[int], teacher: Training) -> list[int]:
+    """The seeds whose teachers have not diverged, where seed number i has teacher i mod K."""
+    return [seed for i, seed in enumerate(seeds) if not teacher.gone[i % len(teacher.runs)]]
 
 
 def number_of(

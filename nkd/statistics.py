@@ -1,7 +1,9 @@
 """Verdicts: what can be concluded from several pairs of networks, or from a single pair."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +21,15 @@ class PairedDifference:
 
     `low` and `high` are the paired t interval of the mean difference. They and `p_value` are None
     where there is no interval: for a single pair, and where all pairs differ by the same amount
-    (up to rounding), because then nothing shows how much of that amount is chance.
+    (up to rounding), because then nothing shows how much of that amount is chance. Without any
+    pair, `mean` is NaN and the verdict "none".
 
     In a family of several comparisons (`paired_differences`), `p_value` is adjusted by Holm's
-    method, and `confidence` is that of this comparison's own interval.
+    method, and `confidence` is that of this comparison's own interval. `family` counts those that
+    have a pair.
+
+    `pairs` is what the verdict counts: pairs, or teachers if there are several. `left_out` is how
+    many pairs lack a number of a or b.
     """
 
     pairs: int
@@ -33,6 +40,12 @@ class PairedDifference:
     confidence: float
     p_value: float | None
     family: int = 1
+    left_out: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """All of it, with the verdict, as JSON can hold it: a NaN is None."""
+        mean = None if math.isnan(self.mean) else self.mean
+        return {**asdict(self), "mean": mean, "verdict": self.verdict}
 
     @property
     def verdict(self) -> str:
@@ -73,17 +86,41 @@ def about(pairs: int) -> str:
     return f"some {round(pairs / unit) * unit:,}"
 
 
+def mean_of(values: np.ndarray, axis: int | None = None) -> Any:
+    """The mean of the numbers that are not NaN; NaN if there is none."""
+    there = ~np.isnan(values)
+    return np.where(there, values, 0).sum(axis=axis) / or_nan(there.sum(axis=axis))
+
+
+def deviation_of(values: np.ndarray, axis: int | None = None) -> Any:
+    """Their standard deviation; NaN if there are less than two."""
+    mean = mean_of(values, axis)
+    squares = (values - (mean if axis is None else np.expand_dims(mean, axis))) ** 2
+    there = ~np.isnan(values)
+    return np.sqrt(np.where(there, squares, 0).sum(axis=axis) / or_nan(there.sum(axis=axis) - 1))
+
+
+def or_nan(count: Any) -> Any:
+    """A number to divide by: NaN in place of those that are not positive."""
+    return np.where(count > 0, count, np.nan)
+
+
 def units(values: np.ndarray, teachers: int) -> np.ndarray:
-    """What a verdict counts: the pairs (S,) or, with K > 1 teachers, each teacher's mean (K,).
+    """What a verdict counts: the pairs (…, S) or, with K > 1 teachers, each one's mean (…, K).
 
     Pairs with the same teacher share its luck, so K teachers are only K observations.
-    Pair number i has teacher i mod K.
+    Pair number i has teacher i mod K. The mean is over what is there, NaN where nothing is.
     """
-    return values if teachers == 1 else values.reshape(-1, teachers).mean(axis=0)
+    if teachers == 1:
+        return values
+    return mean_of(values.reshape(*values.shape[:-1], -1, teachers), axis=-2)
 
 
 def paired_difference(
-    a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, confidence: float = 0.95
+    a: Sequence[float] | np.ndarray,
+    b: Sequence[float] | np.ndarray,
+    confidence: float = 0.95,
+    teachers: int = 1,
 ) -> PairedDifference:
     """Compare a with b pair by pair: the mean of a − b with its Student t interval.
 
@@ -92,16 +129,19 @@ def paired_difference(
     the same way (other seeds), with everything else unchanged.
 
     Args:
-        a, b: one number per pair, in the same order; less is better.
+        a, b: one number per pair, in the same order; less is better. A pair in which one of them
+            is NaN is left out.
         confidence: of the interval.
+        teachers: how many there are; with several, their means are what is compared, see `units`.
     """
-    return paired_differences(np.asarray(a)[None], b, confidence)[0]
+    return paired_differences(np.asarray(a)[None], b, confidence, teachers)[0]
 
 
 def paired_differences(
     a: Sequence[Sequence[float]] | np.ndarray,
     b: Sequence[float] | Sequence[Sequence[float]] | np.ndarray,
     confidence: float = 0.95,
+    teachers: int = 1,
 ) -> list[PairedDifference]:
     """Compare several arms a with b, each as in `paired_difference`, as one family.
 
@@ -112,44 +152,59 @@ def paired_differences(
     `confidence` of experiments; the label promises no more, since the data chose it, and nothing
     is claimed about all m intervals at once.
 
+    An arm of which no pair is there tests nothing, so it does not count among the m.
+
     Args:
-        a: m arms of n numbers each, one per pair, (m, n); less is better.
+        a: arms of n numbers each, one per pair, (m, n); less is better. A pair in which a number is
+            NaN is left out of the comparison of that arm.
         b: what all arms are compared with, (n,), or one row for each arm, (m, n).
         confidence: 1 − the chance of a false verdict in the family.
+        teachers: how many there are; with several, their means are what is compared, see `units`.
+
+    Raises:
+        UserError: the numbers do not belong together, or one is infinite.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
-    if a.ndim != 2 or not a.size or a.shape[1:] != b.shape[-1:] or not np.isfinite(a - b).all():
+    fits = a.ndim == 2 and a.size and a.shape[1:] == b.shape[-1:] and not a.shape[1] % teachers
+    if not fits or np.isinf(a).any() or np.isinf(b).any():
         raise UserError(
             f"numbers {a.shape} and {b.shape} cannot be compared pair by pair: give as many "
-            "of each as there are pairs, at least one, all finite"
+            "of each as there are pairs, at least one, none infinite"
         )
-    difference = a - b
-    m, n = difference.shape
-    mean = difference.mean(axis=-1)
-    rounding = ROUNDING * np.abs(a).max(axis=-1)
-    largest = np.abs(difference - mean[:, None]).max(axis=-1)
-    spread = largest > rounding + ROUNDING * np.abs(mean)  # also False for a single pair
+    pairs = a - b
+    left_out = np.isnan(pairs).sum(axis=-1)
+    sizes = np.where(np.isnan(pairs), 0, np.abs(a)).max(axis=-1)
+    difference = units(pairs, teachers)
+    n = (~np.isnan(difference)).sum(axis=-1)
+    tested = n > 0
+    mean, rounding = mean_of(difference, axis=-1), ROUNDING * sizes
+    away = np.abs(difference - mean[:, None])
+    largest = np.where(np.isnan(away), 0, away).max(axis=-1)
+    spread = largest > rounding + ROUNDING * np.abs(mean)  # also False for a single pair, or none
     mean[~spread & (np.abs(mean) <= rounding)] = 0
-    s = np.where(spread, difference.std(axis=-1, ddof=min(1, n - 1)), 0)
+    s = np.where(spread, deviation_of(difference, axis=-1), 0)
 
     from scipy.special import stdtr, stdtrit  # Student's t: distribution, quantile
 
-    t = np.divide(mean, s / np.sqrt(n), out=np.zeros(m), where=spread)
-    p = np.where(spread, 2 * stdtr(n - 1, -np.abs(t)), 1)  # without spread: nothing rejected
-    adjusted, level = holm(p, 1 - confidence)
-    half = stdtrit(n - 1, 1 - level / 2) * s / np.sqrt(n)
+    freedom, root = np.maximum(n - 1, 1), np.sqrt(np.maximum(n, 1))
+    t = np.divide(mean, s / root, out=np.zeros(len(a)), where=spread)
+    p = np.where(spread, 2 * stdtr(freedom, -np.abs(t)), 1)  # without spread: nothing rejected
+    adjusted, level = np.full(len(a), np.nan), np.full(len(a), 1 - confidence)
+    adjusted[tested], level[tested] = holm(p[tested], 1 - confidence)
+    half = stdtrit(freedom, 1 - level / 2) * s / root
     return [
         PairedDifference(
-            pairs=n,
+            pairs=int(n[arm]),
             mean=float(mean[arm]),
-            deviation=float(s[arm]) if n > 1 else None,
+            deviation=float(s[arm]) if n[arm] > 1 else None,
             low=float(mean[arm] - half[arm]) if spread[arm] else None,
             high=float(mean[arm] + half[arm]) if spread[arm] else None,
             confidence=float(1 - level[arm]),
             p_value=float(adjusted[arm]) if spread[arm] else None,
-            family=m,
+            family=int(tested.sum()),
+            left_out=int(left_out[arm]),
         )
-        for arm in range(m)
+        for arm in range(len(a))
     ]
 
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,8 @@ class Epoch:
     `objective` is the mean of the training loss over the rows, in the epoch's steps. `test` is
     measured after every epoch, `train` (on all training rows) after reported ones, otherwise None;
     if there are no reports, `test` is {} until the last epoch. `split` is measured along with
-    `train`, for classes with a teacher: see `Training.gradient_split`.
+    `train`, for classes with a teacher: see `Training.gradient_split`. All numbers of a run that
+    has diverged are NaN.
     """
 
     number: int
@@ -114,6 +115,37 @@ class Epoch:
     test: dict[str, np.ndarray]
     train: dict[str, np.ndarray] | None
     split: tuple[np.ndarray, np.ndarray] | None = None
+
+    def without(self, gone: np.ndarray) -> "Epoch":
+        """The same with NaN for some runs, (R,) booleans; counts become float for that."""
+        if not gone.any():
+            return self
+
+        def blank(values: np.ndarray) -> np.ndarray:
+            return np.where(gone, np.nan, values)
+
+        def blanks(measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: blank(values) for name, values in measured.items()}
+
+        split = self.split and (blank(self.split[0]), blank(self.split[1]))
+        train = self.train and blanks(self.train)
+        return Epoch(self.number, blank(self.objective), blanks(self.test), train, split)
+
+
+def diverged_in(history: Sequence[Epoch]) -> dict[int, int]:
+    """The numbers of the runs that diverged, in order, and the epoch that each did it in."""
+    gone = np.isnan([epoch.objective for epoch in history])
+    runs = np.flatnonzero(gone.any(axis=0)).tolist()
+    return {run: history[int(gone[:, run].argmax())].number for run in runs}
+
+
+def all_diverged(runs: Sequence[Run], diverged: Mapping[int, int], settings: Settings) -> Diverged:
+    """The error that ends a training of which nothing is left, about the last one to go."""
+    last = max(diverged, key=diverged.__getitem__)
+    return Diverged(
+        f"training diverged in epoch {diverged[last]} (seed {runs[last].seed}): "
+        f"the loss is not a finite number; lower the learning rate {settings.learning_rate:g}"
+    )
 
 
 ASKED_ROWS = 10_000
@@ -349,6 +381,9 @@ class Training:
         on_gradients: called with `network` in each step, before the optimiser's update.
 
     The initial weights are drawn from each run's seed; `network.set_tensors` replaces them.
+
+    A run whose loss is no longer a finite number has diverged: from that epoch on, its numbers in
+    `history` are NaN. The others go on, and end as they do without it.
     """
 
     def __init__(
@@ -408,6 +443,8 @@ class Training:
         self.started = False
         self.history: list[Epoch] = []
         self.seconds = 0.0
+        self.is_part = False
+        """Whether it is a part of a pass, so that it goes on also if all of its runs diverge."""
         self.after_epoch: Callable[[], Any] | None = None
         """Called at the end of each epoch, when the state is one to continue from."""
 
@@ -467,6 +504,17 @@ class Training:
         return self.network.sizes
 
     @property
+    def gone(self) -> np.ndarray:
+        """Which runs have diverged, (R,) booleans."""
+        last = self.history[-1].objective if self.history else np.zeros(len(self.runs))
+        return np.isnan(last)
+
+    @property
+    def diverged(self) -> dict[int, int]:
+        """The numbers of the runs that have diverged, in order, and the epochs they did it in."""
+        return diverged_in(self.history)
+
+    @property
     def finished(self) -> bool:
         """Whether it has been trained to the end."""
         return len(self.history) == self.settings.epochs
@@ -513,7 +561,7 @@ class Training:
             track: wraps each epoch's batches, to show progress.
 
         Raises:
-            UserError: the loss of a run is no longer a finite number.
+            UserError: all runs have diverged, see `diverged`.
         """
         settings, rows = self.settings, len(self.train_inputs)
         if self.started:
@@ -566,19 +614,15 @@ class Training:
                 measured = last or settings.report_every > 0
                 test = self.measure(self.test_inputs, self.y_test) if measured else {}
                 train = self.measure(self.train_inputs, self.y_train) if reported else None
-            losses = [each["loss"] for each in (test, train) if each]
-            finite = np.isfinite(sum(losses, objective))
-            if not finite.all():
-                seed = self.runs[finite.argmin()].seed
-                raise Diverged(
-                    f"training diverged in epoch {number} (seed {seed}): "
-                    f"the loss is not a finite number; lower the learning rate "
-                    f"{settings.learning_rate:g}"
-                )
-            split = self.gradient_split() if reported else None
+                split = self.gradient_split() if reported else None
+                losses = [each["loss"] for each in (test, train) if each]
+                gone = self.gone | ~np.isfinite(sum(losses, objective))
+            if gone.all() and not self.is_part:
+                new = dict.fromkeys(np.flatnonzero(~self.gone).tolist(), number)
+                raise all_diverged(self.runs, {**self.diverged, **new}, settings)
             if self.average is not None and number < settings.epochs:
                 self.average.put_back()
-            self.history.append(Epoch(number, objective, test, train, split))
+            self.history.append(Epoch(number, objective, test, train, split).without(gone))
             if self.after_epoch is not None:
                 self.after_epoch()
             yield self.history[-1]
@@ -622,8 +666,11 @@ class Training:
         return self.problem.measure(self.network.predict(inputs), y, self.backend)
 
     def outputs(self, inputs: Table) -> np.ndarray:
-        """All networks' outputs (R, N, ·) on these rows, on the host."""
-        return self.backend.to_numpy(self.network.predict(inputs))
+        """All networks' outputs (R, N, ·) on these rows, on the host; NaN of one that diverged."""
+        with np.errstate(all="ignore"):
+            outputs = self.backend.to_numpy(self.network.predict(inputs))
+        outputs[self.gone] = np.nan
+        return outputs
 
     def as_teacher(self, replica: int) -> Callable[[np.ndarray], np.ndarray]:
         """One of the networks as a teacher that is asked: its outputs (B, ·) for inputs (B, I)."""

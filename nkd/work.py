@@ -27,7 +27,7 @@ from nkd.checkpoint import Definition, State
 from nkd.distillation import Problem, Run
 from nkd.errors import Terminated, UserError
 from nkd.memory import bytes_of_training
-from nkd.training import Settings, Training
+from nkd.training import Settings, Training, all_diverged, diverged_in
 
 T = TypeVar("T")
 
@@ -36,7 +36,8 @@ T = TypeVar("T")
 class Pass:
     """Runs of one architecture, under a name that no other pass of the experiment has.
 
-    The title says for people what they are.
+    The title says for people what they are. All runs of a part of a pass may diverge, but not all
+    of the whole.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Pass:
     settings: Settings
     dtype: Any = np.float32
     title: str = ""
+    is_part: bool = False
 
     @classmethod
     def of(cls, name: str, training: Training) -> "Pass":
@@ -55,12 +57,15 @@ class Pass:
 
     def part(self, runs: range) -> "Pass":
         """Some of its runs: whatever is trained beside them, their numbers are the same."""
-        return replace(self, runs=self.runs[runs.start : runs.stop])
+        is_part = self.is_part or len(runs) < len(self.runs)
+        return replace(self, runs=self.runs[runs.start : runs.stop], is_part=is_part)
 
     def training(self, backend: Backend) -> Training:
         """A training of it, not begun yet."""
         options: dict[str, Any] = {"dtype": self.dtype, "backend": backend}
-        return Training(self.problem, self.sizes, self.runs, self.settings, **options)
+        training = Training(self.problem, self.sizes, self.runs, self.settings, **options)
+        training.is_part = self.is_part
+        return training
 
     def bytes(self, backend: Backend) -> int:
         """The memory that it takes."""
@@ -174,7 +179,7 @@ class Work:
             self.do(work, whole, show, training)
         else:  # other parts of it were kept than are done now
             states = self.states(work, lambda part: part.run(), networks=True)
-            checkpoint.restore(training, checkpoint.joined(states))
+            checkpoint.restore(training, joined(work, states))
             show(training)
 
     def measure(self, work: Pass, show: Callable[[Training], Any], arm: int) -> State:
@@ -187,7 +192,7 @@ class Work:
             show: as for `train`.
             arm: runs that are better not separated: so many at a time.
         """
-        return checkpoint.joined(self.states(work, show, networks=False, arm=arm))
+        return joined(work, self.states(work, show, networks=False, arm=arm))
 
     def states(
         self, work: Pass, show: Callable[[Training], Any], networks: bool, arm: int = 1
@@ -294,6 +299,19 @@ class Work:
                 show(training)
             finally:
                 training.after_epoch = None
+
+
+def joined(work: Pass, states: Sequence[State]) -> State:
+    """The state of a pass, from those of its parts.
+
+    Raises:
+        UserError: all of its runs diverged.
+    """
+    state = checkpoint.joined(states)
+    diverged = diverged_in(checkpoint.history_of(state))
+    if len(diverged) == len(work.runs):
+        raise all_diverged(work.runs, diverged, work.settings)
+    return state
 
 
 def divided(runs: range, arm: int, needed: Callable[[range], int], memory: int) -> list[range]:

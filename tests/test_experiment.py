@@ -210,9 +210,37 @@ class Fragile(DecoupledLoss):
         self.dz[self.beta[:, 0, 0] > 5] = np.nan
 
 
-def test_an_arm_that_diverges_takes_nothing_from_what_was_finished(tmp_path, monkeypatch):
+def test_an_arm_that_diverges_is_reported_and_takes_nothing_with_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Classification, "losses", [Fragile])
-    problem, options = wine(), {"loss": "fragile", "sweep": {"beta": [1.0, 9.0]}}
+    problem, options = wine(), {"loss": "fragile", "seeds": range(3), "screen": Screen()}
+    results = compare(
+        problem,
+        forest(problem),
+        (8,),
+        SETTINGS,
+        **options,
+        sweep={"beta": [1.0, 9.0]},
+        folder=Folder(tmp_path),
+    )
+    said = "3 of 6 runs diverged: seed 0, beta 9 in epoch 1; seed 1, beta 9 in epoch 1; seed 2"
+    page = (tmp_path / "report.html").read_text("utf-8")
+    record = json.loads((tmp_path / "results.json").read_text())
+    assert list(record["diverged"]) == ["2 arms"]
+    for text in (capsys.readouterr().out, page, record["diverged"]["2 arms"]):
+        assert said in text and "lower the learning rate 0.01" in text
+    assert "Of 3 pairs each, some are left out, since a run diverged: 3 with beta 9." in page
+    one, nine = record["arms"]
+    assert nine["test"]["errors"] == [None] * 3
+    assert nine["arm_minus_person"]["mean"] is None
+    assert nine["arm_minus_person"]["verdict"] == "none"
+    assert one["arm_minus_person"]["family"] == 1
+    assert one["test"]["errors"] == results.final("student")["errors"].tolist()
+    assert "nan" not in (tmp_path / "arms.csv").read_text()
+
+
+def test_arms_of_which_nothing_is_left_take_nothing_from_what_was_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr(Classification, "losses", [Fragile])
+    problem, options = wine(), {"loss": "fragile", "sweep": {"beta": [8.0, 9.0]}}
     with pytest.raises(UserError, match="diverged"):
         compare(problem, forest(problem), (8,), SETTINGS, **options, folder=Folder(tmp_path))
     record = json.loads((tmp_path / "results.json").read_text())

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from nkd import Settings, UserError
+from nkd import Run, Settings, UserError
 from nkd.hinton2015 import command
 from nkd.hinton2015.biases import add_bias, best_bias, matched_bias
 from nkd.hinton2015.command import FULL, QUICK, Flags
@@ -173,6 +173,32 @@ def test_results_of_another_configuration_are_never_mixed_in(tmp_path):
     (tmp_path / "configuration.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         run(tmp_path)
+
+
+def test_a_network_of_the_map_that_diverged_has_no_number(tmp_path, monkeypatch, capsys):
+    measure = Experiments.map
+
+    def diverging(self, width, seed):
+        training = self.train(
+            self.data,
+            (width, width),
+            [Run(seed, learning_rate_factor=1e30 if T > 8 else 1) for T in TINY.temperatures],
+            TINY.map[width],
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(Experiments, "train", lambda *_: training)
+            return measure(self, width, seed)
+
+    monkeypatch.setattr(Experiments, "map", diverging)
+    run(tmp_path, seeds=1, only=["map-300"])
+    measured = kept(tmp_path)["map-300-seed0.json"]["errors"]
+    assert [type(number) for number in measured.values()] == [int, int, int, type(None)]
+    assert "| diverged |" in (tmp_path / "hinton2015.md").read_text()
+    printed = capsys.readouterr().out
+    assert "1 of 4 runs diverged: seed 0, learning_rate_factor 1e+30" in printed
+    assert "diverged (T 20)" in printed
+    names = [each["experiment"] for each in json.loads((tmp_path / "hinton2015.json").read_text())]
+    assert "map, 300 units, T 8" in names and "map, 300 units, T 20" not in names
 
 
 def test_a_student_of_part_of_the_classes_sees_no_other_row(tmp_path, monkeypatch):

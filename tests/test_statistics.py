@@ -155,6 +155,46 @@ def test_in_a_family_verdict_interval_and_adjusted_p_value_agree(seed, n, effect
         assert arm.pairs_needed() == pairs_needed(arm.mean / arm.deviation, arm.confidence)
 
 
+# Pairs that are missing
+
+
+PRESENT = st.lists(st.lists(st.booleans(), min_size=6, max_size=6), min_size=1, max_size=4)
+
+
+@given(PRESENT, st.integers(0, 99))
+def test_an_arm_is_compared_by_the_pairs_that_are_there(present, seed):
+    a, b = np.random.default_rng(seed).normal(0, 2, (2, len(present), 6))
+    there = np.array(present)
+    of_a, of_b = np.random.default_rng(seed).random((2, *there.shape)) < 0.7
+    missing = np.where(there | ~of_a, a, np.nan), np.where(there | (of_a & ~of_b), b, np.nan)
+    family = paired_differences(*missing)
+    tested = [arm for arm in range(len(a)) if there[arm].any()]
+    adjusted = {}
+    for arm, found in enumerate(family):
+        assert (found.pairs, found.left_out) == (there[arm].sum(), 6 - there[arm].sum())
+        assert found.family == len(tested)
+        if arm not in tested:
+            assert math.isnan(found.mean) and found.record()["mean"] is None
+            assert (found.verdict, found.low, found.pairs_needed()) == ("none", None, None)
+            continue
+        alone = paired_difference(a[arm, there[arm]], b[arm, there[arm]])
+        assert found.mean == pytest.approx(alone.mean)
+        assert found.deviation == (alone.deviation and pytest.approx(alone.deviation))
+        adjusted[arm] = 1.0 if alone.p_value is None else alone.p_value
+    expected, _ = holm(list(adjusted.values()))
+    for arm, p in zip(adjusted, expected, strict=True):
+        assert family[arm].p_value == (pytest.approx(p) if there[arm].sum() > 1 else None)
+
+
+def test_with_several_teachers_each_is_what_is_there_of_its_pairs():
+    # Teachers 0 and 1 in turn; the only Student of teacher 2 diverged.
+    a, b = [1.0, 5.0, np.nan, np.nan, 8.0, np.nan], [0.0, 2.0, 9.0, 7.0, 4.0, np.nan]
+    found = paired_difference(a, b, teachers=3)
+    expected = paired_difference([1.0, (3.0 + 4.0) / 2], [0.0, 0.0])
+    assert (found.mean, found.deviation) == (expected.mean, expected.deviation)
+    assert (found.pairs, found.left_out) == (2, 3)
+
+
 # How many pairs it takes
 
 
@@ -316,7 +356,8 @@ def test_the_number_of_pairs_is_told_with_what_the_interval_allows():
     [
         lambda: paired_difference([1, 2], [1]),
         lambda: paired_difference([], []),
-        lambda: paired_difference([1, np.nan], [1, 2]),
+        lambda: paired_difference([1, np.inf], [1, np.inf]),
+        lambda: paired_difference([1, 2, 3], [1, 2, 3], teachers=2),
         lambda: mcnemar([1, 0], [1]),
     ],
 )

@@ -506,6 +506,48 @@ def test_a_diverging_run_says_what_to_lower(backend, kind):
     assert "\n" not in str(refusal.value)
 
 
+def everything_measured(training):
+    """All numbers of the history, a row per run."""
+    parts = [
+        values
+        for epoch in training.history
+        for values in (epoch.objective, *epoch.test.values(), *(epoch.train or {}).values())
+    ]
+    return np.stack(parts, axis=1)
+
+
+@pytest.mark.parametrize("report_every", [0, 1])
+@pytest.mark.parametrize("gone", [[2, 3], [1]], ids=["an arm", "one run"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_runs_that_diverge_are_marked_and_the_others_keep_their_bits(
+    backend, kind, gone, report_every
+):
+    problem, sizes, (teacher, _) = problem_of(kind)
+    settings = Settings(6, BATCH, 0.01, report_every=report_every, optimizer="sgd", average=2)
+    runs = pairs([7, 8], 0.5, teacher, 2.0)
+    mixed = list(runs)
+    for number in gone:
+        wild = dataclasses.replace(runs[number % 2], learning_rate_factor=1e25)
+        mixed.insert(number, wild)
+    left = [number for number in range(len(mixed)) if number not in gone]
+    training = Training(problem, sizes, mixed, settings, backend=backend).run()
+    expected = Training(problem, sizes, runs, settings, backend=backend).run()
+    assert (list(training.diverged), expected.diverged) == (gone, {})
+    weights, alone = (backend.to_numpy(each.network.parameters) for each in (training, expected))
+    assert weights[left].tobytes() == alone.tobytes()
+    np.testing.assert_array_equal(
+        everything_measured(training)[left], everything_measured(expected)
+    )
+    for run, epoch in training.diverged.items():
+        objectives = [np.isnan(each.objective[run]) for each in training.history]
+        assert objectives == [number >= epoch for number in range(1, 7)]
+    last = training.history[-1]
+    for values in (last.objective, *last.test.values(), *(last.train or {}).values()):
+        assert np.flatnonzero(np.isnan(values)).tolist() == gone
+    outputs = training.outputs(training.test_inputs)
+    assert np.isnan(outputs[gone]).all() and np.isfinite(outputs[left]).all()
+
+
 def test_training_rows_are_measured_after_reported_epochs_and_the_last(backend):
     problem, sizes, _ = problem_of("classification")
     settings = Settings(epochs=7, batch_size=BATCH, learning_rate=0.01, report_every=3)

@@ -189,7 +189,8 @@ def summary(measured: Mapping[str, Any]) -> str:
         )
         return f"{trained} test errors; bias from training rows {train}, from test rows {test}"
     if isinstance(errors, dict):
-        return "test errors " + ", ".join(f"{n} (T {T})" for T, n in errors.items())
+        texts = {T: "diverged" if n is None else str(n) for T, n in errors.items()}
+        return "test errors " + ", ".join(f"{text} (T {T})" for T, text in texts.items())
     return f"{errors} test errors"
 
 

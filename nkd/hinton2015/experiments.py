@@ -13,6 +13,7 @@ from nkd.backend import Backend
 from nkd.data import Dataset
 from nkd.distillation import Classification, Run
 from nkd.hinton2015.biases import add_bias, best_bias, matched_bias
+from nkd.report.divergence import divergence
 from nkd.report.files import CHECKPOINTS, Folder
 from nkd.report.screen import Screen
 from nkd.training import Settings, Training, inputs_of
@@ -186,9 +187,11 @@ class Experiments:
                 pass
 
         self.work.train(self.name, training, show)
+        self.screen.advise(divergence(training.runs, training.diverged, settings))
         return training
 
 
-def errors_of(training: Training) -> list[int]:
-    """The test errors of each network after the last epoch."""
-    return training.history[-1].test["errors"].tolist()
+def errors_of(training: Training) -> list[int | None]:
+    """The test errors of each network after the last epoch; None of one that diverged."""
+    errors = training.history[-1].test["errors"]
+    return [None if np.isnan(number) else int(number) for number in errors]

@@ -126,8 +126,13 @@ def map_cells(plan: Plan) -> dict[tuple[int, float], Cell]:
 
 
 def mean_at(temperatures: Sequence[float]) -> Callable[[Measured], float]:
-    """The mean errors of the map at some temperatures."""
-    return lambda measured: float(np.mean([measured["errors"][f"{T:g}"] for T in temperatures]))
+    """The mean errors of the map at some temperatures; NaN if a network of them diverged."""
+
+    def value(measured: Measured) -> float:
+        errors = [measured["errors"][f"{T:g}"] for T in temperatures]
+        return math.nan if None in errors else float(np.mean(errors))
+
+    return value
 
 
 Results = Mapping[int, Mapping[str, Measured]]
@@ -202,20 +207,13 @@ def rows_of(plan: Plan, found: Sequence[Mapping[str, Any]]) -> list[tuple[str, s
 
 def map_rows(plan: Plan, found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """The map: a row per width with its test errors at each temperature."""
-    by_name = {record["experiment"]: record for record in found}
-    grid = map_cells(plan)
-    return [
-        [
-            f"{width}",
-            *(
-                text_of(by_name[name])
-                if (name := grid[width, T].experiment) in by_name
-                else "not yet"
-                for T in plan.temperatures
-            ),
-        ]
-        for width in plan.map
-    ]
+    by_name = {record["experiment"]: text_of(record) for record in found}
+    grid, rows = map_cells(plan), []
+    for width in plan.map:
+        texts = [by_name.get(grid[width, T].experiment) for T in plan.temperatures]
+        missing = "diverged" if any(texts) else "not yet"  # they are trained in one pass
+        rows.append([f"{width}", *(text or missing for text in texts)])
+    return rows
 
 
 def sentences(plan: Plan, results: Results) -> list[str]:
@@ -238,6 +236,8 @@ def sentences(plan: Plan, results: Results) -> list[str]:
                 continue
             a, b = ([mean_at(t)(each) for each in measured] for t in (ours, theirs))
             difference = paired_difference(a, b)
+            if not difference.pairs:
+                continue
             at, against = (" and ".join(f"{t:g}" for t in each) for each in (ours, theirs))
             said.append(
                 f"{width} units, T = {at} against T = {against}: {difference.mean:+.1f} errors "

@@ -4,16 +4,22 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from nkd.arms import CONTROLS, Arm
-from nkd.report.files import png
+from nkd.report.divergence import arms_left_out
+from nkd.report.files import numbers, png
 from nkd.report.screen import table_of
 from nkd.report.view import View
-from nkd.statistics import PairedDifference, about, paired_differences, units
+from nkd.statistics import (
+    PairedDifference,
+    about,
+    deviation_of,
+    mean_of,
+    paired_differences,
+)
 
 
 class Comparison:
@@ -23,8 +29,9 @@ class Comparison:
         view: how the problem is shown, and which measure decides.
         dataset: its title.
         person: the Persons' value of that measure, (seeds,).
+        seeds: theirs.
         arms: what else was trained.
-        finals: the test metrics of all arms, each (arms, seeds).
+        finals: the test metrics of all arms, each (arms, seeds); NaN where a run diverged.
         teachers: how many there are; with several, verdicts count them and not the pairs.
     """
 
@@ -33,17 +40,15 @@ class Comparison:
         view: View,
         dataset: str,
         person: np.ndarray,
+        seeds: Sequence[int],
         arms: Sequence[Arm],
         finals: dict[str, np.ndarray],
         teachers: int = 1,
     ) -> None:
         self.view, self.dataset, self.arms, self.finals = view, dataset, arms, finals
-        self.measure, self.pairs = view.decisive, len(person)
+        self.measure, self.seeds = view.decisive, list(seeds)
         self.unit = "teachers" if teachers > 1 else "pairs"
-        self.differences = paired_differences(
-            np.array([units(values, teachers) for values in finals[self.measure.name]]),
-            units(person, teachers),
-        )
+        self.differences = paired_differences(finals[self.measure.name], person, teachers=teachers)
 
     def title(self) -> str:
         """What the table shows."""
@@ -51,11 +56,14 @@ class Comparison:
 
     def caption(self) -> str:
         """What the columns mean."""
+        pairs, most = len(self.seeds), max(difference.pairs for difference in self.differences)
+        named = {arm.name: each for arm, each in zip(self.arms, self.differences, strict=True)}
         return (
-            f"{self.measure.label}: mean ± standard deviation over {self.pairs} "
-            f"seeds. Difference: arm − Person, mean over {self.differences[0].pairs} {self.unit}; "
+            f"{self.measure.label}: mean ± standard deviation over {pairs} "
+            f"seeds. Difference: arm − Person, mean over {most} {self.unit}; "
             "less is better. Intervals and verdicts are corrected for the number of arms (Holm): "
             "if no arm differed, the chance of any wrong verdict among them would be at most 5 %."
+            f"{arms_left_out(named, pairs)}"
         )
 
     def head(self) -> list[str]:
@@ -83,15 +91,11 @@ class Comparison:
             {
                 "arm": arm.name,
                 "cell": dict(arm.cell),
-                "seeds": [run.seed for run in arm.runs],
-                "test": {
-                    name: [finite(value) for value in values[number].tolist()]
-                    for name, values in self.finals.items()
-                },
+                "seeds": self.seeds,
+                "test": {name: numbers(values[number]) for name, values in self.finals.items()},
                 "arm_minus_person": {
                     "measure": self.measure.name,
-                    **asdict(difference),
-                    "verdict": difference.verdict,
+                    **difference.record(),
                     "pairs_needed": difference.pairs_needed(),
                 },
             }
@@ -113,15 +117,13 @@ class Comparison:
             self.arms, self.finals[name], self.differences, strict=True
         ):
             low, high = difference.low, difference.high
+            gains = [None if each is None else -each for each in (difference.mean, high, low)]
+            numbers = [mean_of(values), deviation_of(values), *gains]
             writer.writerow(
                 [
                     arm.name,
                     *(arm.cell.get(axis, "") for axis in axes),
-                    values.mean(),
-                    values.std(ddof=1) if len(values) > 1 else "",
-                    -difference.mean,
-                    "" if high is None else -high,
-                    "" if low is None else -low,
+                    *("" if each is None or math.isnan(each) else each for each in numbers),
                     difference.verdict,
                 ]
             )
@@ -147,11 +149,11 @@ class Comparison:
                 continue
             place = down.index(arm.cell.get(rows)), across.index(arm.cell[columns])
             gain[place] = -difference.mean
-            text = f"{gain[place]:+{self.measure.style}}"
+            text = self.view.change(gain[place])
             clear = difference.verdict in ("better", "worse")
-            marks[place] = text if clear else f"({text})"
+            marks[place] = text if clear or not difference.pairs else f"({text})"
         axes = figure.subplots()
-        most = np.nanmax(np.abs(gain)) or 1.0
+        most = np.abs(gain[~np.isnan(gain)]).max(initial=0) or 1.0
         image = axes.imshow(gain, cmap="PuOr", vmin=-most, vmax=most, aspect="auto")
         for (row, column), text in marks.items():
             dark = abs(gain[row, column]) > 0.6 * most
@@ -179,11 +181,6 @@ class Comparison:
     def map_png(self) -> bytes:
         """The map as PNG."""
         return png(self.size(), self.draw)
-
-
-def finite(value: float) -> float | None:
-    """A number as JSON can hold it: None for what is not finite, as R² of constant targets."""
-    return value if math.isfinite(value) else None
 
 
 def verdict(difference: PairedDifference, unit: str) -> str:

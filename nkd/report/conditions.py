@@ -1,15 +1,22 @@
 """Student and Person under other conditions: on moved images, and by number of rows or labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nkd.report.files import png
+from nkd.report.divergence import arms_left_out
+from nkd.report.files import finite, numbers, png
 from nkd.report.screen import table_of
 from nkd.report.view import COLOURS, MARKS, PERSON_MOVED, View
-from nkd.statistics import PairedDifference, paired_difference, paired_differences, units
+from nkd.statistics import (
+    PairedDifference,
+    deviation_of,
+    mean_of,
+    paired_difference,
+    paired_differences,
+)
 
 
 class Moved:
@@ -37,7 +44,7 @@ class Moved:
         self.plain, self.moved = plain, moved
 
         def difference(a: np.ndarray, b: np.ndarray) -> PairedDifference:
-            return paired_difference(units(a, teachers), units(b, teachers))
+            return paired_difference(a, b, teachers=teachers)
 
         self.differences = {
             "plain": difference(plain["student"], plain["person"]),
@@ -51,12 +58,15 @@ class Moved:
 
     def caption(self) -> str:
         """What the columns and the intervals mean."""
+        where = ("images as they are", "moved images", "the two across")
+        named = dict(zip(where, self.differences.values(), strict=True))
         return (
             f"Moved images: each is moved by up to {self.pixels} pixels in each direction, anew at "
             "each use, and the Student is told what the Teacher says about the moved image. Each "
             "interval stands for itself. Could the Person have had the moved images, too? Student "
             "on images as they are − Person on moved images: "
             f"{self.text('across')}."
+            f"{arms_left_out(named, len(self.plain['person']))}"
         )
 
     def head(self) -> list[str]:
@@ -90,14 +100,13 @@ class Moved:
         named = {"images_as_they_are": self.plain, "moved_images": self.moved}
         record: dict[str, Any] = {"pixels": self.pixels, "measure": self.view.decisive.name}
         for name, values in named.items():
-            record[name] = {who: each.tolist() for who, each in values.items()}
+            record[name] = {who: numbers(each) for who, each in values.items()}
         for name, key in (
             ("plain", "student_minus_person_on_images_as_they_are"),
             ("moved", "student_minus_person_on_moved_images"),
             ("across", "student_on_images_as_they_are_minus_person_on_moved_images"),
         ):
-            difference = self.differences[name]
-            record[key] = {**asdict(difference), "verdict": difference.verdict}
+            record[key] = self.differences[name].record()
         return record
 
 
@@ -112,7 +121,7 @@ class Cell:
     def best_person(self) -> str:
         """The Person that the Student is compared with: the better one, if there are two."""
         both = [name for name in ("person", PERSON_MOVED) if name in self.finals]
-        return min(both, key=lambda name: self.finals[name].mean())
+        return min(both, key=lambda name: np.nan_to_num(mean_of(self.finals[name]), nan=np.inf))
 
     @property
     def person(self) -> np.ndarray:
@@ -138,8 +147,9 @@ class ByNumber:
         self.compared = "the better Person" if PERSON_MOVED in self.names else "Person"
         self.pairs = len(self.cells[0].finals["student"])
         self.differences = paired_differences(
-            np.array([units(cell.finals["student"], teachers) for cell in self.cells]),
-            np.array([units(cell.person, teachers) for cell in self.cells]),
+            np.array([cell.finals["student"] for cell in self.cells]),
+            np.array([cell.person for cell in self.cells]),
+            teachers=teachers,
         )
 
     def title(self) -> str:
@@ -153,17 +163,22 @@ class ByNumber:
             "labels": "Teacher, Student and Person know the same labels, so many; the Student is "
             "also told what the Teacher says about all rows.",
         }[self.what]
-        family = len(self.cells)
+        family = self.differences[0].family
         if PERSON_MOVED in self.names:
             known += " The better Person is the one with the lower mean."
         corrected = f"corrected for {family} numbers (Holm); they are " if family > 1 else ""
         others = (
             "seeds with this one Teacher and" if self.teachers == 1 else "Teachers and seeds with"
         )
+        named = {
+            f"{cell.number:,} {self.what}": each
+            for cell, each in zip(self.cells, self.differences, strict=True)
+        }
         return (
             f"{known} Mean ± standard deviation over {self.pairs} seed(s). Difference: Student − "
             f"{self.compared}; less is better. Intervals and verdicts are {corrected}for other "
             f"{others} these {self.what}, which were drawn once."
+            f"{arms_left_out(named, self.pairs)}"
         )
 
     def head(self) -> list[str]:
@@ -190,16 +205,16 @@ class ByNumber:
         for cell, difference in zip(self.cells, self.differences, strict=True):
             record: dict[str, Any] = {
                 self.what: cell.number,
-                "student": float(cell.finals["student"].mean()),
-                "person": float(cell.person.mean()),
-                "difference": difference.mean,
+                "student": finite(float(mean_of(cell.finals["student"]))),
+                "person": finite(float(mean_of(cell.person))),
+                "difference": finite(difference.mean),
                 "low": difference.low,
                 "high": difference.high,
                 "verdict": difference.verdict,
                 "confidence": difference.confidence,
                 "measure": self.view.decisive.name,
                 "compared_with": cell.best_person,
-                "values": {name: values.tolist() for name, values in cell.finals.items()},
+                "values": {name: numbers(values) for name, values in cell.finals.items()},
             }
             records.append(record)
         return records
@@ -208,15 +223,15 @@ class ByNumber:
         """Draw the networks by number, with bands of ± one deviation, and the difference."""
         from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-        left, right = figure.subplots(1, 2)
+        left, right = figure.subplots(1, 2, sharex=True)
         numbers = [cell.number for cell in self.cells]
         for name in self.names:
             values = np.array([cell.finals[name] for cell in self.cells])
-            mean, colour = values.mean(axis=1), COLOURS[name]
+            mean, colour = mean_of(values, axis=1), COLOURS[name]
             style: dict[str, Any] = {"color": colour, "marker": MARKS[name], "markersize": 5}
             left.plot(numbers, mean, label=name.capitalize(), **style)
             if values.shape[1] > 1:
-                spread = values.std(axis=1, ddof=1)
+                spread = deviation_of(values, axis=1)
                 band = mean - spread, mean + spread
                 left.fill_between(numbers, *band, color=colour, alpha=0.15, lw=0)
         for number, difference in zip(numbers, self.differences, strict=True):

@@ -13,7 +13,7 @@ from nkd import metrics
 from nkd.distillation import Classification
 from nkd.losses import softmax
 from nkd.report.files import png
-from nkd.report.results import Results
+from nkd.report.results import Results, left_of
 from nkd.report.view import COLOURS, MARKS, Measure
 
 SHOWN_ROWS = 4
@@ -42,13 +42,19 @@ def draw_report(figure: Figure, results: Results) -> None:
 
 
 def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:
-    """One metric over the epochs: test solid, with a band of ± one deviation; training dashed."""
+    """One metric over the epochs: test solid, with a band of ± one deviation; training dashed.
+
+    Networks that diverged are left out from the first epoch on.
+    """
     factor = measure.factor
     for name, contender in results.networks.items():
-        training, members, colour = contender.training, contender.members, COLOURS[name]
+        training, colour = contender.training, COLOURS[name]
         if training is None:
             final = contender.final[measure.name].mean() * factor
             axes.axhline(final, color=colour, label=f"{name.capitalize()}, as given")
+            continue
+        members = contender.members_there
+        if not members:
             continue
         history = [epoch for epoch in training.history if epoch.test]
         epochs = [epoch.number for epoch in history]
@@ -81,9 +87,9 @@ def learning_curves(axes: Axes, results: Results, measure: Measure) -> None:
 
 
 def softened(results: Results) -> tuple[float, dict[str, np.ndarray]]:
-    """The Student's temperature, and each network's probabilities at it (N, C), first seed."""
+    """The Student's temperature, and each shown network's probabilities at it (N, C)."""
     T = results.networks["student"].runs[0].temperature
-    return T, {name: softmax(z[0], T) for name, z in results.outputs.items()}
+    return T, {name: softmax(results.outputs[name][n], T) for name, n in results.shown().items()}
 
 
 def noun(results: Results) -> str:
@@ -102,7 +108,7 @@ def doubtful_rows(figure: SubFigure, results: Results) -> None:
     rows = np.argsort(-entropy, kind="stable")[:SHOWN_ROWS]
     figure.suptitle(
         f"The {len(rows)} test {noun(results)}s on which the Teacher is least sure; probabilities "
-        f"softened with T = {T:g} (Student and Person of seed {results.seeds[0]})",
+        f"softened with T = {T:g} ({results.shown_seeds()})",
         fontsize=10,
     )
     panels = example_panels(figure, results, len(rows))
@@ -142,6 +148,8 @@ def example(
     p = probabilities["teacher"][row]
     bars.bar(classes, p, color="lightgrey", edgecolor="black", lw=0.8, label="Teacher")
     for name, shift in (("student", -0.15), ("person", 0.15)):
+        if name not in probabilities:
+            continue
         bars.plot(
             classes + shift,
             probabilities[name][row],
@@ -161,7 +169,10 @@ def reliability(diagram: Axes, shares: Axes, results: Results) -> None:
     """
     y = results.problem.data.y_test
     diagram.plot((0, 1), (0, 1), color="grey", lw=1, label="perfect")
-    for name, z in results.outputs.items():
+    for name, outputs in results.outputs.items():
+        z = left_of(outputs)
+        if not len(z):
+            continue
         together = z.reshape(1, -1, z.shape[-1])
         bins = [values[0] for values in metrics.calibration(together, np.tile(y, len(z)))]
         count, confidence, accuracy = bins
@@ -235,19 +246,22 @@ def predicted_against_true(figure: SubFigure, results: Results) -> None:
 
 
 def prediction(plot: Axes, results: Results, name: str) -> None:
-    """One network's predictions against the truth, those of the first seed."""
+    """One network's predictions against the truth, those of the first pair."""
     data = results.problem.data
     unit = f" ({data.unit})" if data.unit else ""
     truth = data.in_units(data.y_test)[:, 0]
-    shown = {who: data.in_units(s[0])[:, 0] for who, s in results.outputs.items()}
+    numbers = results.shown()
+    shown = {who: data.in_units(results.outputs[who][n])[:, 0] for who, n in numbers.items()}
     ends = float(truth.min()), float(truth.max())
-    plot.hexbin(truth, shown[name], gridsize=45, bins="log", cmap="cividis", mincnt=1)
+    title = f"{name.capitalize()}: diverged"
+    if name in shown:
+        plot.hexbin(truth, shown[name], gridsize=45, bins="log", cmap="cividis", mincnt=1)
+        decisive, runs = results.view.decisive, results.networks[name].runs
+        value = decisive.text(results.final(name)[decisive.name][numbers[name]])
+        seed = f" (seed {runs[numbers[name]].seed})" if runs else ""
+        title = f"{name.capitalize()}{seed}: RMSE {value}"
     plot.plot(ends, ends, color=COLOURS["person"], lw=1)
-    decisive = results.view.decisive
-    value = decisive.text(results.final(name)[decisive.name][0])
-    runs = results.networks[name].runs
-    seed = f" (seed {runs[0].seed})" if runs else ""
-    plot.set_title(f"{name.capitalize()}{seed}: RMSE {value}", fontsize=10)
+    plot.set_title(title, fontsize=10)
     both = [end(each) for each in shown.values() for end in (np.min, np.max)]
     plot.set_ylim(float(min(both)), float(max(both)))  # one scale for all three
     plot.set(xlabel=f"true{unit}", ylabel=f"predicted{unit}")

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -223,7 +224,7 @@ class Folder:
                 for number, (name, run) in enumerate(zip(names, training.runs, strict=True)):
                     rows.append(
                         {"network": name, "seed": run.seed, "epoch": epoch.number}
-                        | {"objective": epoch.objective[number]}
+                        | {"objective": finite(epoch.objective[number])}
                         | columns("train", epoch.train, number)
                         | columns("test", epoch.test, number)
                     )
@@ -257,6 +258,16 @@ def png(size: tuple[float, float], draw: Callable[[Any], Any]) -> bytes:
     return picture.getvalue()
 
 
-def columns(part: str, measured: dict[str, np.ndarray] | None, number: int) -> dict[str, float]:
+def finite(value: float) -> float | None:
+    """A number as JSON and CSV can hold it: None for what is not finite, as if it diverged."""
+    return value if math.isfinite(value) else None
+
+
+def numbers(values: np.ndarray) -> list[float | None]:
+    """Numbers as JSON can hold them."""
+    return [finite(value) for value in values.tolist()]
+
+
+def columns(part: str, measured: dict[str, np.ndarray] | None, number: int) -> dict[str, Any]:
     """One network's metrics as columns of metrics.csv."""
-    return {f"{part}_{key}": values[number] for key, values in (measured or {}).items()}
+    return {f"{part}_{key}": finite(values[number]) for key, values in (measured or {}).items()}

@@ -19,8 +19,9 @@ from nkd.distillation import Classification
 from nkd.report import figure as panels
 from nkd.report.comparison import Comparison
 from nkd.report.conditions import ByNumber, Moved
-from nkd.report.results import Contender, Results, more_pairs
+from nkd.report.results import Contender, Results, left_of, more_pairs
 from nkd.report.view import Measure
+from nkd.statistics import mean_of, units
 
 Section = tuple[str, str]
 """A title, which is plain text, and its HTML."""
@@ -52,6 +53,8 @@ def report_html(
     parts += [count_section(each) for each in results.counts.values()]
     if results.comparison is not None:
         parts.append(comparison_section(results.comparison))
+    if results.diverged:
+        parts.insert(1, diverged_section(results))
     parts.append(repeat_section(configuration))
     answer, finding, sureness = verdict(results)
     notice = data.notice or (
@@ -89,17 +92,28 @@ def verdict(results: Results) -> tuple[str, str, str]:
         "none": "No verdict: these numbers do not allow one.",
     }[difference.verdict]
 
-    mean = {name: results.final(name)[view.decisive.name].mean() for name in results.networks}
+    there, mean = results.paired(), {}
+    for name in results.networks:
+        values = results.final(name)[view.decisive.name]
+        if name != "teacher":
+            values = units(np.where(there, values, np.nan), results.teachers)
+        mean[name] = float(mean_of(values))
     text = {name: format(value, view.decisive.style) for name, value in mean.items()}
     unit = f", in units of {data.unit}" if data.unit else ""
     made = "made {} mistakes" if classes else f"had a typical error (RMSE{unit}) of {{}}"
     big = "a big one, its teacher," if results.networks["teacher"].training else "its teacher"
+    if not n:
+        return (
+            answer,
+            "Of no pair of small networks are both left to compare: in each, one or both diverged.",
+            results.left_out(),
+        )
     finding = (
         f"A small network that also learned from the answers of {big} "
         f"{made.format(text['student'])} on {len(data.x_test):,} test examples that no network "
         f"had trained on. The same small network without a teacher: {text['person']}. So it is "
         f"{amount(results, difference.mean)} with the teacher"
-        f"{f' (means of {len(results.seeds)} networks each)' if n > 1 else ''}. "
+        f"{f' (means of {there.sum()} networks each)' if there.sum() > 1 else ''}. "
         f"The teacher itself: {text['teacher']}."
     )
     if results.note:
@@ -108,16 +122,18 @@ def verdict(results: Results) -> tuple[str, str, str]:
         closed = difference.mean / (mean["teacher"] - mean["person"])
         finding += f" The small network came {100 * closed:.0f} % of the way to it."
 
+    several, all_pairs, left_out = results.teachers > 1, int(there.sum()), results.left_out()
     if n == 1:
-        return (
-            answer,
-            finding,
-            (
-                "How sure? Not at all: one pair proves nothing, since another start of the same "
-                "networks may turn the result round. Repeat with 5 pairs or more."
-            ),
+        what, other = (
+            ("teacher", "one")
+            if several and all_pairs > 1
+            else ("pair", "start of the same networks")
         )
-    several, all_pairs = results.teachers > 1, len(results.seeds)
+        sureness = (
+            f"How sure? Not at all: one {what} proves nothing, since another {other} may turn the "
+            f"result round. Repeat with 5 {what}s or more."
+        )
+        return answer, finding, f"{sureness} {left_out}".rstrip()
     sureness = (
         f"How sure? There were {all_pairs} pairs of small networks, each pair with its own random "
         "start; within a pair, both started alike, and only one had the teacher. "
@@ -143,7 +159,8 @@ def verdict(results: Results) -> tuple[str, str, str]:
             f"{more_pairs(difference, 'teachers' if several else 'pairs')}"
         )
     about = "these data" if several else "this teacher and these data"
-    return answer, finding, f"{sureness} This is about {about}, not others."
+    sureness += f" This is about {about}, not others."
+    return answer, finding, f"{sureness} {left_out}".rstrip()
 
 
 def amount(results: Results, value: float) -> str:
@@ -211,6 +228,18 @@ def table_section(results: Results) -> Section:
     )
 
 
+def diverged_section(results: Results) -> Section:
+    """Which runs diverged, of all that were trained."""
+    texts = [f"{what.capitalize()}: {said}." for what, said in sorted(results.diverged.items())]
+    return "What diverged", "\n".join(
+        [
+            "<p>The loss of these was no longer a finite number. They have no part in any mean, "
+            "verdict or picture, which are about the others.</p>",
+            *(f"<p class='soft'>{escape(text)}</p>" for text in texts),
+        ]
+    )
+
+
 def moved_section(moved: Moved) -> Section:
     """Person and Student, each with and without moved images."""
     return "Could the small network have done it alone?", (
@@ -270,7 +299,7 @@ def learned_section(results: Results) -> Section:
         texts = [measure.text(values[measure.name]) for values in learned.values()]
         if measure.name != "calibration_error":
             texts[0] = "–"
-        rows.append([measure.label, *("–" if "nan" in text else text for text in texts)])
+        rows.append([measure.label, *texts])
     loss = results.view.table[-1]
     rows.append(
         ["loss on the labels (NLL, nats)"]
@@ -308,9 +337,9 @@ def splits_of(results: Results) -> dict[int, np.ndarray]:
     """The two parts of the Students' soft gradient after each epoch in which they were measured."""
     student = results.networks["student"]
     return {
-        epoch.number: np.array(epoch.split)[:, student.members]
+        epoch.number: np.array(epoch.split)[:, student.members_there]
         for epoch in (student.training.history if student.training else [])
-        if epoch.split is not None
+        if epoch.split is not None and student.there
     }
 
 
@@ -333,8 +362,9 @@ def draw_split(figure: Figure, results: Results) -> None:
 
 def calibration_section(results: Results) -> Section:
     """Whether a network is right as often as it says."""
+    percent = Measure("calibration_error", "", "", ".2f", 100, "\u00a0%")
     errors = ", ".join(
-        f"{name.capitalize()} {100 * results.learned(name)['calibration_error'].mean():.2f}\u00a0%"
+        f"{name.capitalize()} {percent.text(mean_of(results.learned(name)[percent.name]))}"
         for name in results.networks
     )
     drawn = picture(
@@ -359,9 +389,11 @@ def draw_reliability(figure: Figure, results: Results) -> None:
 
 def confusion_section(results: Results) -> Section:
     """Teacher and Student side by side: which classes they mistake for which."""
+    y = results.problem.data.y_test
     matrices = {
-        name: metrics.confusion(results.outputs[name], results.problem.data.y_test).mean(axis=0)
+        name: metrics.confusion(z, y).mean(axis=0)
         for name in ("teacher", "student")
+        if len(z := left_of(results.outputs[name]))
     }
     most = max(panels.mistakes(matrix).max() for matrix in matrices.values())
     names = panels.class_names(results)
@@ -392,11 +424,12 @@ def draw_confusion(
 
 def disagreement_section(results: Results) -> Section:
     """The rows on which the three networks of the first seed do not agree."""
-    T, probabilities = panels.softened(results)
+    title, (T, probabilities) = "Where they disagree", panels.softened(results)
+    if not results.paired().any():
+        return title, "<p>Of no pair are both networks left.</p>"
     answers = np.array([p.argmax(axis=-1) for p in probabilities.values()])
     differ = np.flatnonzero((answers != answers[0]).any(axis=0))
-    of = f"{answers.shape[1]:,} test rows (seed {results.seeds[0]})"
-    title = "Where they disagree"
+    of = f"{answers.shape[1]:,} test rows (seed {results.seeds[results.shown()['student']]})"
     if not len(differ):
         return title, f"<p>Teacher, Student and Person agree on all {of}.</p>"
     # The total variation distance: how far the teacher changed this small network's mind.
@@ -441,9 +474,9 @@ def prediction_section(results: Results) -> Section:
             (4.2, 4.0),
             partial(draw_prediction, results=results, name=name),
             f"Predicted against true values of the {name.capitalize()}, "
-            f"{decisive.label} {decisive.text(results.final(name)[decisive.name][0])}.",
+            f"{decisive.label} {decisive.text(results.final(name)[decisive.name][number])}.",
         )
-        for name in results.networks
+        for name, number in results.shown().items()
     ]
     floor = results.problem.data.noise_floor
     best = f" No model can be below RMSE {floor:g} on these data." if floor else ""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,19 @@ from nkd.arms import Arm
 from nkd.backend import NUMPY, Backend
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs
 from nkd.network import MLP
-from nkd.report.comparison import Comparison, finite
+from nkd.report.comparison import Comparison
 from nkd.report.conditions import ByNumber, Cell, Moved
+from nkd.report.divergence import divergence, pairs_left_out
+from nkd.report.files import finite, numbers
 from nkd.report.view import View
-from nkd.statistics import PairedDifference, about, mcnemar, paired_difference, units
+from nkd.statistics import (
+    PairedDifference,
+    about,
+    deviation_of,
+    mcnemar,
+    mean_of,
+    paired_difference,
+)
 from nkd.training import Training
 
 
@@ -57,8 +66,8 @@ class Contender:
     """Teacher, Student or Person, with its measurements: K networks, one for each seed.
 
     Args:
-        outputs: on the test rows, (K, M, ·).
-        final: the test metrics after the last epoch, each (K,).
+        outputs: on the test rows, (K, M, ·); NaN of a network that diverged.
+        final: the test metrics after the last epoch, each (K,), likewise.
         training: where the networks were trained; None for a teacher known by its outputs.
         members: which runs of that training they are.
         timing: of one of them; None without `training`.
@@ -67,33 +76,54 @@ class Contender:
     outputs: np.ndarray
     final: dict[str, np.ndarray]
     training: Training | None = None
-    members: slice = field(default_factory=lambda: slice(None))
+    members: list[int] = field(default_factory=list)
     timing: Timing | None = None
 
     @classmethod
-    def of(cls, training: Training, *parts: slice) -> "list[Contender]":
-        """A contender for each of these parts of a finished training."""
+    def of(cls, training: Training, *parts: Sequence[int]) -> "list[Contender]":
+        """A contender for each of these parts of a finished training, given by their runs."""
         outputs, final = training.outputs(training.test_inputs), training.history[-1].test
+        there = np.flatnonzero(~training.gone).tolist()
         return [
             cls(
                 outputs[part],
                 {name: values[part] for name, values in final.items()},
                 training,
                 part,
-                timing(training, part.start),
+                timing(training, [*(run for run in part if run in there), *there][0]),
             )
-            for part in parts
+            for part in map(list, parts)
         ]
+
+    @property
+    def there(self) -> list[int]:
+        """The numbers of those networks that have not diverged."""
+        return np.flatnonzero(~diverged_of(self.outputs)).tolist()
+
+    @property
+    def members_there(self) -> list[int]:
+        """Their runs in the training, [] for a teacher known by its outputs."""
+        return [self.members[number] for number in self.there] if self.training else []
 
     @property
     def runs(self) -> list[Run]:
         """Their runs, [] for a teacher known by its outputs."""
-        return self.training.runs[self.members] if self.training else []
+        return [self.training.runs[run] for run in self.members] if self.training else []
 
     @property
     def parameters(self) -> int | None:
         """The parameters of one network; None where they are not known."""
         return self.training.network.parameter_count if self.training else None
+
+
+def diverged_of(outputs: np.ndarray) -> np.ndarray:
+    """Which of the networks diverged, (K,) booleans, by their outputs (K, M, ·)."""
+    return np.isnan(outputs).any(axis=(1, 2))
+
+
+def left_of(outputs: np.ndarray) -> np.ndarray:
+    """The outputs of the others."""
+    return outputs[~diverged_of(outputs)]
 
 
 class Results:
@@ -109,6 +139,7 @@ class Results:
         comparison: what else was compared with the Person, if anything.
         moved: the same on moved images, if that was trained.
         counts: the same by number of rows, or labels, as far as that was trained.
+        diverged: what is said about runs that diverged, by what they were trained for.
     """
 
     def __init__(
@@ -125,8 +156,8 @@ class Results:
         self.moved: Moved | None = None
         self.counts: dict[str, ByNumber] = {}
         self.seeds = [run.seed for run in student.runs]
-        if isinstance(teacher, Training):
-            (taught_by,) = Contender.of(teacher, slice(0, len(teacher.runs)))
+        if isinstance(teacher, Training):  # pairs of a teacher that diverged are not there
+            (taught_by,) = Contender.of(teacher, np.flatnonzero(~teacher.gone).tolist())
         else:
             measured = problem.measure(teacher.test, problem.data.y_test, NUMPY)
             taught_by = Contender(teacher.test, measured)
@@ -134,14 +165,21 @@ class Results:
         self.teachers = len(taught_by.outputs)
         self.outputs = {name: network.outputs for name, network in self.networks.items()}
         with_it, without = (each.final[view.decisive.name] for each in (student, person))
-        self.difference = paired_difference(
-            units(with_it, self.teachers), units(without, self.teachers)
-        )
+        self.difference = paired_difference(with_it, without, teachers=self.teachers)
+        self.diverged: dict[str, str] = {}
+        trainings = {id(each.training): each.training for each in self.networks.values()}
+        for training in trainings.values():
+            if training is not None and training.diverged:
+                names = [name for name, it in self.networks.items() if it.training is training]
+                said = divergence(training.runs, training.diverged, training.settings)
+                self.diverged[" and ".join(names)] = said
 
     def compare_arms(self, arms: Sequence[Arm], finals: dict[str, np.ndarray]) -> Comparison:
         """Compare what else was trained with the Person; keep the result as `comparison`."""
         title, person = self.problem.data.title, self.final("person")[self.view.decisive.name]
-        self.comparison = Comparison(self.view, title, person, arms, finals, self.teachers)
+        self.comparison = Comparison(
+            self.view, title, person, self.seeds, arms, finals, self.teachers
+        )
         return self.comparison
 
     def compare_moved(self, pixels: int, moved: Mapping[str, np.ndarray]) -> Moved:
@@ -164,20 +202,57 @@ class Results:
     def sentence(self) -> str:
         """Student against Person, claiming no more than the numbers allow."""
         title = self.problem.data.title
-        text = sentence(self.difference, self.view, self.seeds, title, self.teachers)
-        if len(self.seeds) == 1 and isinstance(self.problem, Classification):
+        left = [seed for seed, there in zip(self.seeds, self.paired(), strict=True) if there]
+        text = sentence(self.difference, self.view, left, title, self.teachers)
+        if len(self.seeds) == len(left) == 1 and isinstance(self.problem, Classification):
             student, person = (
                 self.outputs[name][0].argmax(axis=-1) != self.problem.data.y_test
                 for name in ("student", "person")
             )
             text += f" {mcnemar(student, person).sentence('Student', 'Person')}"
-        return f"{text} {self.note}".rstrip()
+        return " ".join(part for part in (text, self.left_out(), self.note) if part)
+
+    def paired(self) -> np.ndarray:
+        """Of which pairs both networks are there, (seeds,) booleans."""
+        name = self.view.decisive.name
+        return ~np.isnan(self.final("student")[name] - self.final("person")[name])
+
+    def left_out(self) -> str:
+        """How many pairs are left out because a network diverged, as a sentence; "" if none is."""
+        pairs, teacher = len(self.seeds), self.networks["teacher"].training
+        gone = {
+            name.capitalize(): pairs - len(self.networks[name].there)
+            for name in ("student", "person")
+        }
+        teachers = int(teacher.gone.sum()) if teacher else 0
+        untaught = teachers * pairs // self.teachers
+        left_out = self.difference.left_out + untaught
+        return pairs_left_out(left_out, pairs + untaught, {"Teacher": teachers, **gone})
+
+    def shown(self) -> dict[str, int]:
+        """Which Teacher, Student and Person pictures show and files hold: those of the first pair.
+
+        One of which none is there is not named. If no pair is, they are not of the same seed.
+        """
+        there = {name: self.networks[name].there for name in ("student", "person")}
+        pairs = [number for number in there["student"] if number in there["person"]]
+        shown = {name: (pairs or numbers)[0] for name, numbers in there.items() if numbers}
+        return {"teacher": min(shown.values(), default=0) % self.teachers, **shown}
+
+    def shown_seeds(self) -> str:
+        """Of which seeds those are, in words."""
+        seeds: dict[int, list[str]] = {}
+        for name, number in self.shown().items():
+            if name != "teacher":
+                seeds.setdefault(self.seeds[number], []).append(name.capitalize())
+        return ", ".join(f"{' and '.join(names)} of seed {seed}" for seed, names in seeds.items())
 
     def learned(self, name: str) -> dict[str, np.ndarray]:
         """How close one of the three is to the teacher, and how well calibrated it is, per seed.
 
         On the test rows: "agreement" with the teacher, "agreement_on_mistakes" of the teacher,
         "divergence" from it, its own "calibration_error"; see `nkd.metrics`. For classes only.
+        NaN of a network that diverged.
         """
         z, teachers, y = self.outputs[name], self.outputs["teacher"], self.problem.data.y_test
         each = [
@@ -191,7 +266,8 @@ class Results:
             }
             for n in range(len(z))
         ]
-        return {key: np.concatenate([one[key] for one in each]) for key in each[0]}
+        found = {key: np.concatenate([one[key] for one in each]) for key in each[0]}
+        return {key: np.where(diverged_of(z), np.nan, values) for key, values in found.items()}
 
     def rows(self) -> list[tuple[str, list[str]]]:
         """The result table: for each row its label, three texts and two ratios to the teacher."""
@@ -204,7 +280,8 @@ class Results:
         for measure in self.view.table:
             finals = [self.final(name)[measure.name] for name in self.networks]
             texts = [measure.text(values) for values in finals]
-            rows.append((f"test {measure.label}", [float(each.mean()) for each in finals], texts))
+            means = [finite(float(mean_of(each))) for each in finals]
+            rows.append((f"test {measure.label}", [*means], texts))
         for label, key, factor, unit in (
             ("training time", "training", 1, "s"),
             ("inference, 1", "single", 1e6, "µs"),
@@ -220,8 +297,9 @@ class Results:
 
     def caption(self) -> str:
         """What the numbers of the result table are."""
+        gone = "" if self.paired().all() else ", without those that diverged"
         return (
-            f"Student, Person: mean ± standard deviation over {len(self.seeds)} seed(s); "
+            f"Student, Person: mean ± standard deviation over {len(self.seeds)} seed(s){gone}; "
             f"training time is one network's share of the {self.side_by_side()} trained side by "
             "side. Inference: median time for 1 row and for 10,000 rows."
         )
@@ -278,9 +356,9 @@ class Results:
                 "temperature": runs[0].temperature if runs else None,
                 "test": {
                     key: {
-                        "values": [finite(value) for value in values.tolist()],
-                        "mean": finite(float(values.mean())),
-                        "sd": finite(float(values.std(ddof=1))) if len(values) > 1 else None,
+                        "values": numbers(values),
+                        "mean": finite(float(mean_of(values))),
+                        "sd": finite(float(deviation_of(values))),
                     }
                     for key, values in self.final(name).items()
                 },
@@ -291,25 +369,24 @@ class Results:
             }
             if isinstance(self.problem, Classification):
                 record[name]["learned"] = {
-                    key: [finite(value) for value in values.tolist()]
-                    for key, values in self.learned(name).items()
+                    key: numbers(values) for key, values in self.learned(name).items()
                 }
         training, students = self.networks["student"].training, self.networks["student"].members
         record["student"]["gradient_split"] = [
             {
                 "epoch": epoch.number,
-                "label": epoch.split[0][students].tolist(),
-                "others": epoch.split[1][students].tolist(),
+                "label": numbers(epoch.split[0][students]),
+                "others": numbers(epoch.split[1][students]),
             }
             for epoch in (training.history if training else [])
-            if epoch.split is not None and not np.isnan(epoch.split[0][students]).any()
+            if epoch.split is not None and not np.isnan(epoch.split[0][students]).all()
         ]
         record["student_minus_person"] = {
             "measure": self.view.decisive.name,
-            **asdict(self.difference),
-            "verdict": self.difference.verdict,
+            **self.difference.record(),
         }
         record["sentence"] = self.sentence()
+        record["diverged"] = dict(sorted(self.diverged.items()))
         if self.moved is not None:
             record["moved"] = self.moved.record()
         record |= {what: each.record() for what, each in self.counts.items()}
@@ -331,9 +408,19 @@ def three_digits(value: float, unit: str) -> str:
 def sentence(
     difference: PairedDifference, view: View, seeds: Sequence[int], dataset: str, teachers: int = 1
 ) -> str:
-    """The paired difference of Student and Person, in words."""
+    """The paired difference of Student and Person, in words.
 
+    Args:
+        seeds: of the pairs that are there.
+    """
+    if not difference.pairs:
+        return f"Student − Person on {dataset}: no pair is left to compare, so there is no verdict."
     who = f"Student − Person on {dataset}: {view.change(difference.mean)} {view.noun}"
+    if difference.pairs == 1 and teachers > 1:
+        return (
+            f"{who} over {len(seeds)} pair(s) of one teacher ({seeds_text(seeds)}). One teacher "
+            "proves nothing: another one may turn it round."
+        )
     if difference.pairs == 1:
         return (
             f"{who} in one pair (seed {seeds[0]}). One pair proves nothing: another seed may turn "
@@ -341,7 +428,10 @@ def sentence(
         )
     span = f"over {difference.pairs} pairs ({seeds_text(seeds)})"
     if teachers > 1:
-        span = f"over {teachers} teachers with {len(seeds) // teachers} pair(s) each"
+        each = f"{len(seeds) // teachers} pair(s) each"
+        if difference.left_out:
+            each = f"{len(seeds)} pairs in all"
+        span = f"over {difference.pairs} teachers with {each}"
     if difference.mean == difference.deviation == 0:
         return f"{who} in each of {difference.pairs} pairs: nothing distinguishes the two."
     if difference.low is None or difference.high is None:

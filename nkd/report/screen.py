@@ -8,6 +8,7 @@ from typing import Any
 from nkd.backend import Backend
 from nkd.data import Dataset
 from nkd.machine import vector_bits
+from nkd.report.divergence import divergence
 from nkd.report.view import View
 from nkd.training import Epoch, Training
 
@@ -50,6 +51,11 @@ class Screen:
         """Print a line, however long, or a table."""
         self.console.print(text, style=style, markup=False, soft_wrap=isinstance(text, str))
 
+    def advise(self, text: str) -> None:
+        """Print something that is worth a look; nothing if there is nothing."""
+        if text:
+            self.print(text, style="yellow")
+
     def notice(self, text: str) -> None:
         """Print something that must not be missed."""
         from rich import box
@@ -70,8 +76,7 @@ class Screen:
         )
         products = backend.products()
         advice = products.advice(vector_bits()) if products else None
-        if advice:
-            self.print(advice, style="yellow")
+        self.advise(advice or "")
 
     def epochs(self, training: Training, title: str) -> Iterator[Epoch]:
         """Train to the end under a progress bar, and yield each epoch."""
@@ -105,6 +110,7 @@ class Screen:
                     f"{name.capitalize():{width}} epoch {epoch.number:{len(str(epochs))}}"
                     f"/{epochs}   {'   '.join(parts)}"
                 )
+        self.advise(divergence(training.runs, training.diverged, training.settings))
 
     def train_quietly(self, training: Training, what: str = "more") -> None:
         """Train to the end under a progress bar; print one line when it is done.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nkd.distillation import Classification, Problem
-from nkd.statistics import PairedDifference
+from nkd.statistics import PairedDifference, mean_of
 
 PERSON_MOVED = "person on moved images"
 
@@ -39,14 +39,17 @@ class Measure:
     unit: str = ""
 
     def text(self, values: np.ndarray | float) -> str:
-        """The value, or mean ± standard deviation of several."""
-        values = np.atleast_1d(values)
-        if len(values) == 1 and values.dtype.kind == "i":
-            return f"{values[0]:,}{self.unit}"
-        values = values * self.factor
-        text = format(values.mean(), self.style)
-        if len(values) > 1:
-            text += f" ± {format(values.std(ddof=1), self.style)}"
+        """The value, or mean ± standard deviation of several; – if all are NaN."""
+        several = np.atleast_1d(values)
+        several = several[~np.isnan(several)]
+        if not len(several):
+            return "–"
+        if len(several) == 1 and several.dtype.kind == "i":
+            return f"{several[0]:,}{self.unit}"
+        several = several * self.factor
+        text = format(several.mean(), self.style)
+        if len(several) > 1:
+            text += f" ± {format(several.std(ddof=1), self.style)}"
         return text + self.unit
 
 
@@ -67,8 +70,8 @@ class View:
     noun: str
 
     def change(self, value: float) -> str:
-        """A difference in the decisive measure, with its sign."""
-        return f"{value:+{self.decisive.style}}"
+        """A difference in the decisive measure, with its sign, or – if there is none."""
+        return "–" if math.isnan(value) else f"{value:+{self.decisive.style}}"
 
     def interval(self, difference: PairedDifference) -> str:
         """The interval of a difference in the decisive measure, or – if there is none."""
@@ -80,7 +83,7 @@ class View:
     def describe(self, values: dict[str, np.ndarray], members: list[int]) -> str:
         """The metrics of a progress line, as means over some of the networks."""
         return ", ".join(
-            f"{measure.short} {measure.text(values[measure.name][members].mean())}"
+            f"{measure.short} {measure.text(mean_of(values[measure.name][members]))}"
             for measure in self.line
         )
 
