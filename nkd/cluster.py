@@ -192,24 +192,24 @@ class Cluster(Work):
 
         found: dict[range, State] = {}
         futures: dict[Future, range] = {}
-        definitions = {}
+        parts = self.parts(work, arm)
+        definitions = dict(zip(parts, self.definitions(work, parts), strict=True))
         advance = self.bars(work.title or work.name, work.settings.epochs * len(work.runs))
-        for runs in self.parts(work, arm):
-            part = work.part(runs)
-            definition = definitions[runs] = checkpoint.definition_of(part, self.backend)
-            state = self.begun(work, runs, definition)
-            if state is not None:
-                advance(checkpoint.epochs_of(state) * len(runs))
-            if state is not None and checkpoint.epochs_of(state) == work.settings.epochs:
+        for runs, definition in definitions.items():
+            state = self.begun(work, runs, definition) if definition else None
+            epochs = checkpoint.epochs_of(state) if state else 0
+            advance(epochs * len(runs))
+            if state and epochs == work.settings.epochs:
                 found[runs] = state
             else:
-                futures[self.submit(part, state, networks, arm, advance)] = runs
+                futures[self.submit(work.part(runs), state, networks, arm, advance)] = runs
         self.running |= set(futures)
         for future in as_completed(list(futures)):
             runs = futures[future]
             found[runs] = self.result(future)
-            if self.kept is not None:
-                self.kept.write(work.name, runs, found[runs], definitions[runs])
+            definition = definitions[runs]
+            if self.kept and definition:
+                self.kept.write(work.name, runs, found[runs], definition)
             self.running.discard(future)
         return [found[runs] for runs in sorted(found, key=lambda runs: runs.start)]
 
@@ -295,7 +295,7 @@ def connected(
     workers, local = workers_of(address), None
     try:
         if workers:
-            options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": None}
+            options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
             local = LocalCluster(n_workers=workers, silence_logs=logging.ERROR, **options)
         client = Client(local or address, timeout=SECONDS)
         client.wait_for_workers(1, timeout=SECONDS)

@@ -176,7 +176,7 @@ class Work:
         """
         whole, work = range(len(training.runs)), Pass.of(name, training)
         if self.parts(work) == [whole]:
-            self.do(work, whole, show, training)
+            self.do(work, whole, show, self.definitions(work, [whole])[0], training)
         else:  # other parts of it were kept than are done now
             states = self.states(work, lambda part: part.run(), networks=True)
             checkpoint.restore(training, joined(work, states))
@@ -198,7 +198,18 @@ class Work:
         self, work: Pass, show: Callable[[Training], Any], networks: bool, arm: int = 1
     ) -> list[State]:
         """The states of all parts of a pass, in order."""
-        return [self.do(work, runs, show, networks=networks) for runs in self.parts(work, arm)]
+        parts = self.parts(work, arm)
+        return [
+            self.do(work, runs, show, definition, networks=networks)
+            for runs, definition in zip(parts, self.definitions(work, parts), strict=True)
+        ]
+
+    def definitions(self, work: Pass, parts: Sequence[range]) -> Sequence[Definition | None]:
+        """What parts of a pass are, see `checkpoint`; None if they are not kept."""
+        if self.kept is None:
+            return [None] * len(parts)
+        whole = checkpoint.definition_of(work, self.backend)  # its data are many bytes to digest
+        return [{**whole, "runs": whole["runs"][runs.start : runs.stop]} for runs in parts]
 
     def parts(self, work: Pass, arm: int = 0) -> list[range]:
         """In which parts a pass is trained: those that are kept, and what is missing between.
@@ -227,27 +238,24 @@ class Work:
         work: Pass,
         runs: range,
         show: Callable[[Training], Any],
+        definition: Definition | None,
         training: Training | None = None,
         networks: bool = True,
     ) -> State:
         """Train some runs of a pass from where they are; return their state at the end.
 
         Args:
+            definition: of these runs, if they are kept.
             training: of these runs, if there is one already.
         """
         part, kept = work.part(runs), self.kept
-        if kept is None:
-            training = training or part.training(self.backend)
-            show(training)
-            return checkpoint.state_of(training, networks)
-        definition = checkpoint.definition_of(part, self.backend)
-        state = self.begun(work, runs, definition)
+        state = self.begun(work, runs, definition) if definition else None
         if state is not None and not networks and "parameters" not in state:
             return state
         training = training or part.training(self.backend)
         if state is not None:
             checkpoint.restore(training, state)
-        if not training.finished:
+        if kept and definition and not training.finished:
             self.keep(kept, work.name, runs, training, definition, show, networks)
         else:
             show(training)
