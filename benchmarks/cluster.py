@@ -3,9 +3,9 @@
     python -m benchmarks.cluster --json docs/results/cluster.json
 
 Students of one data set are trained as arms, in this process and by 1 and 2 workers of one thread
-on the same machine. Then as many parts as there are runs, each of no work, give the seconds that the
-client and the scheduler take for a part: these do not become fewer with more workers, so they say
-how many are of use. docs/cluster.md has what follows.
+on the same machine. Then as many parts as there are runs, each of no work, give the seconds that
+the client and the scheduler take for a part: these do not become fewer with more workers, so they
+say how many are of use. docs/cluster.md has what follows.
 """
 
 import argparse
