@@ -19,6 +19,8 @@ from nkd.hinton2015.biases import add_bias, best_bias, matched_bias
 from nkd.hinton2015.command import FULL, QUICK, Flags
 from nkd.hinton2015.experiments import Experiments, Plan
 from nkd.hinton2015.scoreboard import cells, gap_closed, values_of, verdict
+from nkd.report.files import CHECKPOINTS
+from nkd.work import Kept
 
 ROOT = Path(__file__).parents[1]
 SHORT = Settings(2, 64, 3e-3, report_every=9)
@@ -155,6 +157,25 @@ def test_what_was_done_is_not_done_again_and_the_rest_is_as_if_done_at_once(
     assert not set(before) & set(done)
     assert kept(tmp_path) == kept(whole)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_training_goes_on_after_the_epoch_in_which_it_was_stopped(whole, tmp_path, monkeypatch):
+    once, written = Kept.write, []
+
+    def write(self, *state):
+        once(self, *state)
+        written.append(state)
+        if len(written) in (1, 4, 9):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Kept, "write", write)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt, match=f"--resume {tmp_path}"):
+            run(tmp_path, checkpoint_every=0)
+        assert len(list((tmp_path / CHECKPOINTS).iterdir())) == 1  # of the one that was stopped
+    run(tmp_path, checkpoint_every=0)
+    assert kept(tmp_path) == kept(whole)
+    assert not (tmp_path / CHECKPOINTS).exists()
 
 
 def test_more_seeds_are_added_to_those_that_are_there(tmp_path, monkeypatch):
