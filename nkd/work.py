@@ -83,6 +83,7 @@ class Kept:
 
     def __init__(self, folder: Path, every: float = 30.0) -> None:
         self.folder, self.every = folder, every
+        self.ended = folder.with_name(f".{folder.name}-ended")
 
     def file(self, name: str, runs: range) -> Path:
         """Where some runs of a pass are, or will be."""
@@ -132,10 +133,13 @@ class Kept:
     def clear(self) -> None:
         """Remove all of it."""
         if self.folder.is_dir():
-            ended = self.folder.with_name(f".{self.folder.name}-ended")
-            shutil.rmtree(ended, ignore_errors=True)
-            self.folder.rename(ended)  # so that there is never a part of it
-            shutil.rmtree(ended)
+            self.tidy()
+            self.folder.rename(self.ended)  # so that there is never a part of it
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what was left of it when a process was killed that removed it."""
+        shutil.rmtree(self.ended, ignore_errors=True)
 
     def described(self) -> str:
         """What is there, for people."""

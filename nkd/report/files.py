@@ -107,10 +107,20 @@ class Folder:
                 "folder"
             ) from None
         try:
+            if name == "run":
+                self.tidy()
             yield
         finally:
             Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
+
+    def tidy(self) -> None:
+        """Remove what a process left that was killed while it wrote or removed something."""
+        for folder in (self.path, self.path / CHECKPOINTS):
+            for name in (*FILES, *TABLE_FILES, "*.safetensors"):
+                for left in folder.glob(f".{name}-????????"):
+                    left.unlink()
+        Kept(self.path / CHECKPOINTS).tidy()
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
@@ -158,9 +168,6 @@ class Folder:
             UserError: numbers would be others than those of the run that goes on; or a run that
                 ended early would be lost.
         """
-        for name in (*FILES, *TABLE_FILES):  # what a process left that was killed while it wrote
-            for left in self.path.glob(f".{name}-????????"):
-                left.unlink()
         kept = self.path / CHECKPOINTS
         if self.resumed:
             there = self.configuration()
@@ -170,8 +177,6 @@ class Folder:
             )
             if other:
                 raise UserError(f"--resume {self.path}: that run was of {other}; start anew")
-            for left in kept.glob(".*"):
-                left.unlink()
             return there
         if kept.is_dir() and any(kept.iterdir()):
             raise UserError(
@@ -184,8 +189,9 @@ class Folder:
         return json.loads(json.dumps(settled))
 
     def finished(self) -> bool:
-        """Whether the run here has come to its end."""
-        return (self.path / "report.html").exists() and not (self.path / CHECKPOINTS).exists()
+        """Whether the run here has come to its end; what its end has left is removed."""
+        with self.locked():
+            return (self.path / "report.html").exists() and not (self.path / CHECKPOINTS).exists()
 
     def finish(self) -> None:
         """Remove what was kept to go on."""
