@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 ONE_THREAD = {"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
 FLAGS = {
     "classification": [
-        "--dataset", "digits", "--epochs", "40", "--seeds", "4", "--teachers", "2",
+        "--dataset", "digits", "--epochs", "20", "--seeds", "4", "--teachers", "2",
         "--sweep", "alpha=0.1,0.5", "temperature=1,4", "--arms", "label-smoothing",
     ],
     "regression": [
@@ -162,6 +162,7 @@ def main() -> None:
                 words = command(experiment, backend, out), resuming(experiment, out)
                 kills += killed(*words, out, most, seconds, number, chance)
                 runs += 1
+                print(f"{experiment}, {backend}: {kills} kills in {runs} runs", flush=True)
                 equal += content(out) == expected
                 if content(out) != expected:
                     found = content(out)
