@@ -194,7 +194,8 @@ class Cluster(Work):
         futures: dict[Future, range] = {}
         parts = self.parts(work, arm)
         definitions = dict(zip(parts, self.definitions(work, parts), strict=True))
-        advance = self.bars(work.title or work.name, work.settings.epochs * len(work.runs))
+        steps = work.settings.epochs * len(work.runs)
+        advance = self.bars(work.title or work.name, steps)
         for runs, definition in definitions.items():
             state = self.begun(work, runs, definition) if definition else None
             epochs = checkpoint.epochs_of(state) if state else 0
@@ -211,6 +212,7 @@ class Cluster(Work):
             if self.kept and definition:
                 self.kept.write(work.name, runs, found[runs], definition)
             self.running.discard(future)
+        advance(steps)  # what workers say of their epochs may come later than their results
         return [found[runs] for runs in sorted(found, key=lambda runs: runs.start)]
 
     def submit(

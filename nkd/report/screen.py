@@ -46,6 +46,7 @@ class Screen:
         self.console = Console(highlight=False, quiet=quiet)
         if not self.console.is_terminal:
             self.console = Console(highlight=False, quiet=quiet, width=PLAIN_WIDTH)
+        self.add: Callable[[str, int], Callable[[int], Any]] | None = None
 
     def print(self, text: Any = "", style: str | None = None) -> None:
         """Print a line, however long, or a table."""
@@ -154,7 +155,7 @@ class Screen:
     def bars(self) -> Iterator[Callable[[str, int], Callable[[int], Any]]]:
         """One display of many bars; yields what adds one, of a title and so many steps.
 
-        That returns what advances it. A bar that is full disappears.
+        That returns what advances it. A bar that is full is removed.
         """
         if not self.console.is_terminal:
             yield lambda title, steps: lambda done: None
@@ -168,19 +169,35 @@ class Screen:
                 task = shown.add_task(title, total=steps)
 
                 def advance(done: int) -> None:
-                    shown.advance(task, done)
-                    if shown.tasks[shown.task_ids.index(task)].finished:
-                        shown.update(task, visible=False)
+                    if task in shown.task_ids:
+                        shown.advance(task, done)
+                        if shown.tasks[shown.task_ids.index(task)].finished:
+                            shown.remove_task(task)
+                            shown.refresh()
 
                 return advance
 
-            yield add
+            self.add = add
+            try:
+                yield add
+            finally:
+                self.add = None
 
     @contextmanager
     def progress(self, title: str, steps: int) -> Iterator[Callable[[Iterable], Iterable]]:
         """A bar over that many steps; yields a wrapper for iterables of steps that counts them."""
         if not self.console.is_terminal:
             yield iter
+            return
+        if self.add is not None:  # a terminal has one display at a time
+            advance = self.add(title, steps)
+
+            def counted(batches: Iterable) -> Iterator:
+                for batch in batches:
+                    yield batch
+                    advance(1)
+
+            yield counted
             return
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
