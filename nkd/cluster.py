@@ -138,7 +138,7 @@ class Cluster(Work):
         self.client, self.bars = client, bars
         self.footing = {**checkpoint.footing_of(backend), "nthreads": 1}
         self.held: dict[int, tuple[Any, Future]] = {}
-        self.running: set[Future] = set()
+        self.running: dict[Future, range] = {}
         self.steps: dict[str, Callable[[int], Any]] = {}
         client.subscribe_topic(TOPIC, self.hear)
 
@@ -204,14 +204,14 @@ class Cluster(Work):
                 found[runs] = state
             else:
                 futures[self.submit(work.part(runs), state, networks, arm, advance)] = runs
-        self.running |= set(futures)
+        self.running.update(futures)
         for future in as_completed(list(futures)):
             runs = futures[future]
             found[runs] = self.result(future)
             definition = definitions[runs]
             if self.kept and definition:
                 self.kept.write(work.name, runs, found[runs], definition)
-            self.running.discard(future)
+            del self.running[future]
         advance(steps)  # what workers say of their epochs may come later than their results
         return [found[runs] for runs in sorted(found, key=lambda runs: runs.start)]
 

@@ -222,6 +222,8 @@ def test_a_full_disk_ends_in_a_line_that_says_what_is_safe_and_the_run_goes_on(t
 def test_two_runs_of_the_same_second_have_a_folder_each(tmp_path):
     folders = [Folder.new(str(tmp_path / "run-<time>")) for _ in range(5)]
     assert len({folder.path for folder in folders}) == 5
+    folders = [Folder.new(str(tmp_path / "<time>-v1.2")) for _ in range(3)]
+    assert all("-v1.2" in folder.path.name for folder in folders)
     assert Folder.new(str(tmp_path)).path == tmp_path  # a folder that was named
 
 
