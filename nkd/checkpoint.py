@@ -11,6 +11,7 @@ random stream from (seed, purpose) and the number of epochs, see `Training.epoch
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from nkd.work import Pass
 
 FORMAT = "nkd checkpoint 1"
+MISFITS = AttributeError, LookupError, TypeError, ValueError, ArithmeticError
+"""What is raised where a definition or a state is not what nkd writes."""
 NO_DIGEST = "0" * 64
 """What stands in place of the file's digest while that is computed."""
 
@@ -274,8 +277,11 @@ def read(path: Path | str) -> tuple[State, Definition]:
         digest.update(memoryview(content)[end:])
         if digest.hexdigest() != metadata["sha256"]:
             raise UserError("is damaged: its digest is another")
-        described = json.loads(metadata["description"])
-        return {name: tensors[name] for name in described["tensors"]}, described["definition"]
+        described = files.from_json(metadata["description"])
+        definition = described["definition"]
+        if not isinstance(definition, dict):
+            raise TypeError("a definition that is none")
+        return {name: tensors[name] for name in described["tensors"]}, definition
     except OSError as error:
         reason = f"cannot be read ({error.strerror})"
     except UserError as error:
@@ -317,9 +323,12 @@ def load(
             **{**defined["settings"], "dropout": tuple(defined["settings"]["dropout"])}
         )
         options |= {"dtype": DTYPES[defined["dtype"]], "backend": backend}
-        training = Training(problem, defined["sizes"], runs, settings, **options)
+        sizes, kept = defined["sizes"], state["parameters"]
+        if len(runs) * sum((i + 1) * o for i, o in itertools.pairwise(sizes)) > kept.size:
+            raise ValueError(f"{kept.size:,} parameters for {len(runs)} networks of sizes {sizes}")
+        training = Training(problem, sizes, runs, settings, **options)
         restore(training, state)
-    except (KeyError, TypeError, ValueError) as error:
+    except MISFITS as error:
         raise UserError(f"checkpoint {path}: does not fit together ({error})") from None
     return training
 

@@ -8,7 +8,6 @@ a named folder may fall back to an embedded stand-in, and then `Dataset.notice` 
 `SOURCES` lists the data sets that can be asked for by name; `from_table` makes one from any table.
 """
 
-import gzip
 import hashlib
 import math
 import os
@@ -31,6 +30,7 @@ import numpy as np
 from nkd.arrays import check_finite, labels, numbers
 from nkd.backend import NUMPY, Backend
 from nkd.errors import UserError, first_line
+from nkd.files import unzipped
 from nkd.random_streams import Purpose, random_stream
 
 # The four canonical files, as registered in tensorflow_datasets.
@@ -445,23 +445,31 @@ def read_idx(path: Path) -> np.ndarray:
 
     Source: "The IDX file format", LeCun, Cortes, Burges, The MNIST database.
     """
+    zipped = _read_bytes(path)
     try:
-        content = gzip.decompress(_read_bytes(path))
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        header = unzipped(zipped, 4 + 4 * 3)
+        dimensions = header[3] if header[:3] == b"\x00\x00\x08" and len(header) > 3 else 0
+        start = 4 + 4 * dimensions
+        if dimensions not in (1, 3) or len(header) < start:
+            raise UserError(f"{path} has no IDX header for unsigned bytes: get a fresh copy")
+        shape = tuple(int(size) for size in np.frombuffer(header, ">u4", dimensions, offset=4))
+        announced = math.prod(shape)
+        # A few bytes may unpack to gigabytes, so no more is unpacked than should be there.
+        content = unzipped(zipped, start + announced + 1)
+    except (EOFError, OSError, zlib.error) as error:
         raise UserError(
             f"{path} is truncated or not a gzip file ({first_line(error)}): get a fresh copy"
         ) from error
-    dimensions = content[3] if content[:3] == b"\x00\x00\x08" and len(content) > 3 else 0
-    start = 4 + 4 * dimensions
-    if dimensions not in (1, 3) or len(content) < start:
-        raise UserError(f"{path} has no IDX header for unsigned bytes: get a fresh copy")
-    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4))
-    if len(content) - start != math.prod(shape):
+    found = len(content) - start
+    if found != announced:
+        held = "more" if found > announced else f"{found} bytes"
         raise UserError(
-            f"{path} holds {len(content) - start} bytes after its header, which announces "
-            f"{math.prod(shape)}: get a fresh copy"
+            f"{path} holds {held} after its header, which announces {announced}: get a fresh copy"
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    except ValueError:  # nothing, but in a shape with more places than there are addresses
+        raise UserError(f"{path} announces the shape {shape}: get a fresh copy") from None
 
 
 def check_digit_images(images: np.ndarray, labels: np.ndarray, rows: int, source: Path) -> None:

@@ -9,6 +9,10 @@ class UserError(ValueError):
     prints that line and exits with code 2, without a traceback.
     """
 
+    def __init__(self, message: str = "") -> None:
+        # Names and texts from outside may hold line breaks.
+        super().__init__(" ".join(message.splitlines()))
+
 
 class CannotWrite(UserError):
     """A file cannot be written: the disk is full, say. What was written before is safe."""

@@ -1,5 +1,7 @@
-"""Files: how one is written, complete or not at all; and safetensors with a header in order."""
+"""Files: written complete or not at all, unpacked in bounded memory; safetensors, JSON."""
 
+import gzip
+import io
 import json
 import os
 import tempfile
@@ -9,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from nkd.errors import CannotWrite, UserError
+
+CHUNK = 2**17
+"""Bytes that are unpacked at a time."""
 
 
 def write(path: Path | str, *content: bytes | memoryview) -> None:
@@ -39,6 +44,35 @@ def write(path: Path | str, *content: bytes | memoryview) -> None:
         raise
 
 
+def unzipped(content: bytes, most: int) -> bytes:
+    """What a gzip file holds, or the first `most` bytes of it if it holds more.
+
+    Raises:
+        OSError, EOFError, zlib.error: it is damaged, as far as it was unpacked.
+    """
+    parts, left = [], most
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        while left and (part := file.read(min(left, CHUNK))):
+            parts.append(part)
+            left -= len(part)
+    return b"".join(parts)
+
+
+def from_json(text: str) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        ValueError: it is none, is nested too deeply, or has characters that cannot be written.
+    """
+    try:
+        said = json.loads(text)
+        if "\\u" in text:  # may be half of a pair of surrogates, which UTF-8 has not
+            json.dumps(said, ensure_ascii=False).encode()
+        return said
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def to_safetensors(
     tensors: dict[str, np.ndarray], metadata: dict[str, str]
 ) -> tuple[bytes, memoryview]:
@@ -65,7 +99,8 @@ def from_safetensors(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, s
 
     try:
         tensors = load(content)
-    except (SafetensorError, KeyError, TypeError) as error:  # the latter: types NumPy has not
+    except (SafetensorError, KeyError, TypeError, ValueError, OverflowError) as error:
+        # But the first: types and shapes that NumPy has not.
         reason = " ".join(str(error).split())
         raise UserError(f"no safetensors file of numbers, or a damaged one ({reason})") from None
     return tensors, split(content)[0].get("__metadata__", {})

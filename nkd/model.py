@@ -69,9 +69,11 @@ class Model:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        layers = [
-            tuple(np.array(each, np.float32, order="C") for each in layer) for layer in self.layers
-        ]
+        with np.errstate(over="ignore"):  # what is infinite as float32 is refused
+            layers = [
+                tuple(np.array(numbers(each, "a layer"), np.float32, order="C") for each in layer)
+                for layer in self.layers
+            ]
         check_layers(layers)
         inputs, outputs = len(layers[0][0]), layers[-1][1].size
         if self.task not in TASKS:
@@ -87,6 +89,8 @@ class Model:
                     raise UserError(f"{name} of the features: give {inputs} numbers, one for each")
         if not math.isfinite(self.scale) or not (self.bound is None or 0 < self.bound < math.inf):
             raise UserError(f"scale {self.scale} and bound {self.bound} must be finite numbers")
+        if self.bound is not None:
+            settled["bound"] = float(self.bound)
         settled["classes"] = labels_of(self.classes, outputs) if self.task == TASKS[0] else ()
         if len(self.classes) > len(settled["classes"]):
             raise UserError("a regression has no classes")
@@ -94,9 +98,10 @@ class Model:
         if len(self.features) not in (0, inputs):
             raise UserError(f"{len(self.features)} names of features for {inputs} inputs")
         if self.image_shape is not None:
-            settled["image_shape"] = tuple(self.image_shape)
-            if math.prod(self.image_shape) != inputs:
-                raise UserError(f"images of {settled['image_shape']} have not {inputs} pixels")
+            shape = settled["image_shape"] = tuple(self.image_shape)
+            whole = all(isinstance(each, int | np.integer) and each > 0 for each in shape)
+            if not whole or len(shape) != 2 or math.prod(shape) != inputs:
+                raise UserError(f"images of {shape} have not {inputs} pixels")
         settled["facts"] = {name: str(fact) for name, fact in self.facts.items()}
         taken = sorted(settled["facts"].keys() & set(OWN_KEYS))
         if taken:
@@ -296,7 +301,7 @@ class Model:
             raise  # it says itself what is wrong, and is a ValueError, too
         except KeyError as missing:
             raise UserError(f"its metadata lack {missing}, so nkd did not write it") from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UserError(f"its metadata are not as nkd writes them ({error})") from None
         if metadata["sizes"] != json.dumps(model.sizes):
             raise UserError(f"its tensors are of sizes {model.sizes}, not {metadata['sizes']}")
@@ -361,7 +366,7 @@ def arguments_of(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray])
     """
     names = [
         (f"dense{number}.W", f"dense{number}.b")
-        for number in range(1, len(json.loads(metadata["sizes"])))
+        for number in range(1, len(files.from_json(metadata["sizes"])))
     ]
     if set(tensors) != set(itertools.chain(*names)):
         raise UserError(
@@ -370,7 +375,7 @@ def arguments_of(metadata: Mapping[str, str], tensors: Mapping[str, np.ndarray])
         )
     layers = [(tensors[W], tensors[b]) for W, b in names]
     in_json = ("scale", "mean", "deviation", "bound", "classes", "features", "image_shape")
-    given = {name: json.loads(metadata[name]) for name in in_json if name in metadata}
+    given = {name: files.from_json(metadata[name]) for name in in_json if name in metadata}
     return given | {
         "layers": layers,
         "task": metadata["task"],

@@ -1,6 +1,9 @@
 """A table of one's own: read from a file, and what is to be learned from it."""
 
+import io
+import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nkd.errors import UserError, first_line
+from nkd.files import unzipped
 from nkd.table_encoding import CATEGORIES, MISSING, NUMBERS, kind_of, numbers_of, texts_of
 
 if TYPE_CHECKING:
@@ -27,10 +31,22 @@ FEWEST_ROWS_OF_CLASS = 5
 
 MOST_CLASSES = 100
 
+LONGEST_CLASS = 100
+"""Characters in the name of a class."""
+
 MANY = 20
 """Whole numbers with more different values than this are taken for a quantity."""
 
 SHOWN = 10
+
+MOST_COLUMNS = 50_000
+"""Each takes some 5 kB, however few bytes it has in the file."""
+
+MOST_UNPACKED = 100
+"""Bytes of text, for each byte of a .gz file. Real tables have up to 30 or so."""
+
+MOST_CELLS = 100
+"""Cells, for each byte of a .parquet file, in which equal ones are counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,15 +139,19 @@ def read(path: Path) -> "DataFrame":
         raise UserError(f"{path}: name a file that ends in .csv, .tsv or .parquet")
     try:
         if suffix == ".parquet":
-            frame = pandas.read_parquet(path)
+            frame = read_parquet(path)
             frame.columns = names = list(map(str, frame.columns))
         else:
-            options: dict[str, Any] = {"sep": SEPARATORS[suffix], "keep_default_na": False}
+            text, separator = text_of(path), SEPARATORS[suffix]
+            check_columns(text, separator, path)
+            options: dict[str, Any] = {"sep": separator, "keep_default_na": False}
             # pandas gives another name to a column whose name was there before, or has none.
-            first = pandas.read_csv(path, header=None, nrows=1, dtype=str, **options)
+            first = pandas.read_csv(io.BytesIO(text), header=None, nrows=1, dtype=str, **options)
             names = first.iloc[0].tolist()
             options["low_memory"] = False  # else a column may hold both texts and numbers
-            frame = pandas.read_csv(path, na_values=list(MISSING), **options)
+            frame = pandas.read_csv(io.BytesIO(text), na_values=list(MISSING), **options)
+    except UserError:
+        raise
     except ImportError:
         raise UserError(
             "Parquet is read by the package pyarrow: pip install 'nkd[tables]'"
@@ -142,9 +162,9 @@ def read(path: Path) -> "DataFrame":
         raise UserError(f"{path}: the file is not text in UTF-8; save it as that") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or first_line(error)})") from None
-    except (ValueError, NotImplementedError, EOFError, zlib.error) as error:
+    except (ValueError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({first_line(error)})") from None
-    twice = [name for name in names if name and names.count(name) > 1]
+    twice = [name for name, times in Counter(names).items() if name and times > 1]
     if twice:
         raise UserError(f"{path}: two columns are called {twice[0]!r}: rename one")
     if not len(frame):
@@ -152,6 +172,72 @@ def read(path: Path) -> "DataFrame":
     if suffix != ".parquet" and not frame.index.equals(pandas.RangeIndex(len(frame))):
         raise UserError(f"{path}: its rows have more fields than its first line has names")
     return frame if names[0] else frame.set_index(frame.columns[0])
+
+
+def text_of(path: Path) -> bytes:
+    """The text in a file, which is unpacked if it ends in .gz.
+
+    Raises:
+        UserError: it unpacks to too much: a few bytes may stand for gigabytes.
+        OSError, EOFError, zlib.error: it cannot be read, or is damaged.
+    """
+    content = path.read_bytes()
+    if path.suffix != ".gz":
+        return content
+    most = MOST_UNPACKED * len(content) + 2**20
+    text = unzipped(content, most + 1)
+    if len(text) > most:
+        raise UserError(
+            f"{path}: unpacks to more than {MOST_UNPACKED} times its size; if that is meant, "
+            "unpack it yourself (gunzip)"
+        )
+    return text
+
+
+def check_columns(text: bytes, separator: str, path: Path) -> None:
+    """Refuse a text with more fields in a line than a table may have columns.
+
+    Raises:
+        UserError: there is such a line.
+    """
+    for line in re.finditer(rb"[^\r\n]{%d,}" % MOST_COLUMNS, text):
+        if line[0].count(separator.encode()) >= MOST_COLUMNS:
+            raise UserError(f"{path}: a line has more than {MOST_COLUMNS:,} fields; leave some out")
+
+
+def read_parquet(path: Path) -> "DataFrame":
+    """The table in a Parquet file, or in a folder of them.
+
+    A damaged page may still have Arrow reserve up to 2 GiB, which it does not touch.
+
+    Raises:
+        UserError: it is damaged, or announces more cells than its size allows.
+        ImportError: pyarrow is not there.
+        OSError: it cannot be read.
+    """
+    from pyarrow import parquet
+
+    try:
+        cells = cells_of(parquet.read_metadata(path)) if path.is_file() else 0
+        if cells <= MOST_CELLS * path.stat().st_size + 2**20:
+            table = parquet.read_table(path)
+            table.validate(full=True)  # Arrow does not look at each text before it is asked for
+            return table.to_pandas()
+    except OSError:
+        raise
+    except Exception as error:  # a part of it is pandas' own, and is not checked at all
+        raise UserError(f"{path}: cannot be read ({first_line(error)})") from error
+    raise UserError(
+        f"{path}: announces {cells:,} cells, more than {MOST_CELLS} for each of its bytes: save "
+        "it as .csv"
+    )
+
+
+def cells_of(announced: Any) -> int:
+    """How many cells the metadata of a Parquet file announce."""
+    # Memory is taken by what the groups say. To ask a damaged one for its columns ends the process.
+    groups = [announced.row_group(number) for number in range(announced.num_row_groups)]
+    return announced.num_columns * sum(max(group.num_rows, 0) for group in groups)
 
 
 def decided(column: "Series", task: str) -> tuple[Task, str]:
@@ -204,10 +290,21 @@ def decided(column: "Series", task: str) -> tuple[Task, str]:
 
 
 def labels_in(column: "Series") -> np.ndarray:
-    """The labels of a target: whole numbers as int64, all else as text."""
+    """The labels of a target: whole numbers as int64, all else as text.
+
+    Raises:
+        UserError: a text is too long: in NumPy's array each takes as much as the longest.
+    """
     if kind_of(column) == NUMBERS:
         return column.to_numpy(np.int64)
-    return texts_of(column).astype(str)
+    texts = texts_of(column)
+    longest = max(texts, key=len)
+    if len(longest) > LONGEST_CLASS:
+        raise UserError(
+            f"--target {column.name}: a text of {len(longest):,} characters, {longest[:20]!r} …, "
+            f"is too long for the name of a class; {LONGEST_CLASS} are enough"
+        )
+    return texts.astype(str)
 
 
 def check_different(y: np.ndarray, target: str) -> None:

@@ -9,7 +9,8 @@ written as JSON and computed anywhere.
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from nkd.arrays import LARGEST
 from nkd.errors import UserError
+from nkd.files import from_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -70,6 +72,24 @@ class Input:
     one_of: tuple[str | None, ...] | None = None
     median: float | None = None
 
+    @classmethod
+    def described(cls, said: Mapping[str, Any]) -> "Input":
+        """The input that an encoding's text describes so.
+
+        Raises:
+            KeyError, TypeError, ValueError, OverflowError: it is not as `Encoding.to_json` has it.
+        """
+        check_texts([said["name"], said["column"]])
+        if "one_of" in said:
+            if not isinstance(said["one_of"], list):
+                raise TypeError("one_of")
+            check_texts(text for text in said["one_of"] if text is not None)
+            return cls(said["name"], said["column"], one_of=tuple(said["one_of"]))
+        median = float(said["median"])
+        if not abs(median) <= LARGEST:
+            raise ValueError(f"a median of {median}")
+        return cls(said["name"], said["column"], median=median)
+
     def of(self, column: "Series") -> np.ndarray:
         """The input for each value of the column, (N,) float64."""
         if self.one_of is not None:
@@ -117,8 +137,7 @@ class Encoding:
         inputs: list[Input] = []
         for name, (_, fitted, _) in zip(kept, transformer.transformers_, strict=False):
             inputs += learned(name, fitted)
-        names = [each.name for each in inputs]
-        twice = [name for name in names if names.count(name) > 1]
+        twice = [name for name, times in Counter(each.name for each in inputs).items() if times > 1]
         if twice:
             raise UserError(f"two inputs would be called {twice[0]!r}: rename a column")
         return cls(tuple(inputs), left_out)
@@ -160,19 +179,25 @@ class Encoding:
             UserError: it is not as `to_json` writes it.
         """
         try:
-            content = json.loads(text)
-            inputs = tuple(
-                Input(
-                    each["name"],
-                    each["column"],
-                    tuple(each["one_of"]) if "one_of" in each else None,
-                    None if "one_of" in each else float(each["median"]),
-                )
-                for each in content["inputs"]
-            )
-            return cls(inputs, dict(content["left_out"]))
-        except (ValueError, KeyError, TypeError) as error:
+            content = from_json(text)
+            inputs, left_out = content["inputs"], content["left_out"]
+            if not inputs or not isinstance(left_out, dict):
+                raise ValueError("inputs or left_out")
+            check_texts(left_out.values())
+            return cls(tuple(map(Input.described, inputs)), left_out)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise UserError(f"no encoding as nkd writes it ({error!r})") from None
+
+
+def check_texts(values: Iterable[Any]) -> None:
+    """Refuse what is no text.
+
+    Raises:
+        TypeError: there is such.
+    """
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r:.40} is no text")
 
 
 def transformer_of(frame: "DataFrame") -> "ColumnTransformer":
@@ -190,7 +215,8 @@ def transformer_of(frame: "DataFrame") -> "ColumnTransformer":
     numbers = SimpleImputer(strategy="median", add_indicator=True)
     return ColumnTransformer(
         [
-            (str(number), numbers if kind_of(frame[name]) == NUMBERS else categories, [name])
+            # By their places: NumPy, in which names are looked up, drops a 0 at their end.
+            (str(number), numbers if kind_of(frame[name]) == NUMBERS else categories, [number])
             for number, name in enumerate(frame.columns)
         ]
     )
@@ -289,7 +315,7 @@ def numbers_of(column: "Series", missing: float | None = None) -> np.ndarray:
     """
     try:
         values = column.to_numpy(np.float64, na_value=np.nan if missing is None else missing)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"column {column.name!r} does not hold numbers alone ({error})") from None
     beyond = np.flatnonzero(np.abs(values) > LARGEST)
     if len(beyond):

@@ -89,12 +89,12 @@ DAMAGED = {
     "empty file": (b"", "IDX header"),
     "no gzip": (GOOD, "gzip"),
     "gzip cut off": (gzip.compress(GOOD)[:-9], "truncated"),
-    "gzip body garbled": (gzip.compress(GOOD)[:12] + b"\xff" * 20, "gzip"),
+    "gzip body garbled": (gzip.compress(GOOD)[:12] + b"\xff" * 20, "IDX header"),
     "wrong magic": (gzip.compress(b"\x00\x01" + GOOD[2:]), "IDX header"),
     "floats": (gzip.compress(GOOD[:2] + b"\x0d" + GOOD[3:]), "IDX header"),
     "header cut off": (gzip.compress(GOOD[:9]), "IDX header"),
     "one byte missing": (gzip.compress(GOOD[:-1]), "11 bytes"),
-    "one byte too many": (gzip.compress(GOOD + b"x"), "13 bytes"),
+    "one byte too many": (gzip.compress(GOOD + b"x"), "holds more"),
 }
 
 

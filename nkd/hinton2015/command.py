@@ -218,7 +218,7 @@ def claim(path: Path, configured: Mapping[str, Any]) -> None:
     try:
         there = json.loads(file.read_text())
         different = [name for name in configured if there[name] != configured[name]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"--out {path}: {file.name} cannot be read; name another folder") from None
     if different:
         raise UserError(

@@ -12,6 +12,7 @@ import numpy as np
 from nkd.backend import Backend
 from nkd.data import Dataset
 from nkd.distillation import Classification, Run
+from nkd.errors import UserError
 from nkd.hinton2015.biases import add_bias, best_bias, matched_bias
 from nkd.report.divergence import divergence
 from nkd.report.files import CHECKPOINTS, Folder
@@ -81,9 +82,16 @@ class Experiments:
         }
 
     def kept(self, name: str, seed: int) -> Measured | None:
-        """What has been measured already, or None."""
+        """What has been measured already, or None.
+
+        Raises:
+            UserError: it cannot be read, or is damaged.
+        """
         path = self.folder.path / f"{name}-seed{seed}.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        try:
+            return json.loads(path.read_text()) if path.exists() else None
+        except (OSError, ValueError, RecursionError):
+            raise UserError(f"{path}: cannot be read; delete it to measure it anew") from None
 
     def results(self, names: Sequence[str], seeds: Sequence[int]) -> dict[int, dict[str, Measured]]:
         """All that has been measured, by seed and name."""

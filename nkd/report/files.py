@@ -158,7 +158,7 @@ class Folder:
             reason = "is not what a run writes"
         except OSError as error:
             reason = f"cannot be read ({error.strerror})"
-        except ValueError:
+        except (ValueError, RecursionError):
             reason = "is damaged"
         raise UserError(f"--resume {self.path}: configuration.json {reason}; name a run's folder")
 
