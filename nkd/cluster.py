@@ -9,6 +9,7 @@ client died goes on. Dask does all else: it starts workers, finds them, and move
 
 import dataclasses
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 TOPIC = "nkd"
 """Of the events by which workers say how far they are."""
+
+ONE_AT_A_TIME = threading.Lock()
+"""A worker trains one part at a time, in all its threads, however many tasks it may take."""
 
 SECONDS = 30
 """How long it may take until a scheduler answers and has a worker."""
@@ -69,7 +73,6 @@ def train_here(
 
     expected, kind = description["footing"], description["backend"]
     found = footing_here(kind[0], kind[1], expected["numpy threads"])
-    found["nthreads"] = get_worker().state.nthreads
     check_footing(expected, found, get_worker().address)
     backend = choose(kind[0], tf32=kind[1])
     runs = [Run(**{
@@ -83,16 +86,16 @@ def train_here(
         for _ in training.epochs():
             get_worker().log_event(TOPIC, (description["key"], len(training.runs)))
 
-    if state is None:
-        return checkpoint.joined(
-            Work(backend.free_memory() // 2, backend).states(
-                part, run, description["networks"], description["arm"]
+    with ONE_AT_A_TIME:
+        if state is None:
+            work = Work(backend.free_memory() // 2, backend)
+            return checkpoint.joined(
+                work.states(part, run, description["networks"], description["arm"])
             )
-        )
-    training = part.training(backend)
-    checkpoint.restore(training, state)
-    run(training)
-    return checkpoint.state_of(training, description["networks"])
+        training = part.training(backend)
+        checkpoint.restore(training, state)
+        run(training)
+        return checkpoint.state_of(training, description["networks"])
 
 
 GIVEN = "targets", "labelled"
@@ -108,7 +111,8 @@ def check_footing(expected: Mapping[str, Any], found: Mapping[str, Any], worker:
     other = checkpoint.differences(found, expected)
     if other:
         raise UserError(
-            f"--cluster: the worker {worker} has {other}: numbers would depend on who computed them"
+            f"--cluster: the worker {worker} has {other}, so numbers would depend on who computes "
+            "them: start it with the same packages, and the same NUMBA_NUM_THREADS"
         )
 
 
@@ -136,7 +140,7 @@ class Cluster(Work):
     ) -> None:
         super().__init__(memory, backend, screen.print, kept)
         self.client, self.bars = client, bars
-        self.footing = {**checkpoint.footing_of(backend), "nthreads": 1}
+        self.footing = checkpoint.footing_of(backend)
         self.held: dict[int, tuple[Any, Future]] = {}
         self.running: dict[Future, range] = {}
         self.steps: dict[str, Callable[[int], Any]] = {}
@@ -322,9 +326,8 @@ def connected(
                     f"--cluster {address}: a worker cannot do it ({first_line(error)}); install "
                     "the same nkd there"
                 ) from None
-            tasks = client.nthreads()  # at a time: one, so that a worker's cores are its own
             for worker, found in footings.items():
-                check_footing(cluster.footing, {**found, "nthreads": tasks[worker]}, worker)
+                check_footing(cluster.footing, found, worker)
             screen.print(f"{len(footings)} worker(s) at {client.scheduler.address}")
             yield cluster
     finally:
