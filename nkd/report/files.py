@@ -8,7 +8,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,8 @@ class Folder:
                 self.tidy()
             yield
         finally:
-            Path(lock.lock_file).unlink(missing_ok=True)
+            with suppress(OSError):  # on Windows it goes away as it is released
+                Path(lock.lock_file).unlink()
             lock.release()
 
     def tidy(self) -> None:
@@ -205,7 +206,7 @@ class Folder:
         """
         if not (self.path / "configuration.json").exists():
             return
-        for name in (*FILES, *TABLE_FILES):
+        for name in reversed((*FILES, *TABLE_FILES)):  # that of the run goes last
             (self.path / name).unlink(missing_ok=True)
 
     def kept(self) -> list[str]:
