@@ -272,7 +272,8 @@ class Work:
             return None
         title = work.title or work.name
         if len(runs) < len(work.runs):
-            title += f", runs {runs.start + 1} to {runs.stop} of {len(work.runs)}"
+            which = f"{runs.start + 1} to {runs.stop}" if len(runs) > 1 else f"{runs.stop}"
+            title += f", {'runs' if len(runs) > 1 else 'run'} {which} of {len(work.runs)}"
         epochs, of = checkpoint.epochs_of(state), work.settings.epochs
         done = f"goes on after epoch {epochs} of {of}" if epochs < of else "was done before"
         self.tell(f"{title}: {done}")
