@@ -223,6 +223,15 @@ def test_two_runs_of_the_same_second_have_a_folder_each(tmp_path):
     folders = [Folder.new(str(tmp_path / "run-<time>")) for _ in range(5)]
     assert len({folder.path for folder in folders}) == 5
     assert Folder.new(str(tmp_path)).path == tmp_path  # a folder that was named
+    dotted = {Folder.new(str(tmp_path / "my.own-<time>")).path.name for _ in range(3)}
+    assert len(dotted) == 3
+    assert all(name.startswith("my.own-2") for name in dotted)
+
+
+def test_a_file_in_place_of_the_folder_of_all_runs_is_refused(tmp_path):
+    (tmp_path / "runs").touch()
+    with pytest.raises(UserError, match="cannot write there"):
+        Folder.new(str(tmp_path / "runs" / "<time>"))
 
 
 def test_a_folder_is_locked_until_its_run_ends(tmp_path):

@@ -78,15 +78,19 @@ class Folder:
         path = Path(template.replace("<time>", time.strftime("%Y%m%d-%H%M%S")))
         if str(path) == str(Path(template)):
             return cls(path)
+        first = path.name
         for number in itertools.count(2):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError:
+                break  # told below
+            try:
                 path.mkdir()
                 break
             except FileExistsError:  # another run of this second
-                path = path.with_name(f"{path.name.partition('.')[0]}.{number}")
+                path = path.with_name(f"{first}.{number}")
             except OSError:
-                break  # told below
+                break
         return cls(path)
 
     @contextmanager
