@@ -175,7 +175,7 @@ def check_seconds(seconds: float) -> None:
         raise wrong("checkpoint_every", seconds, "must be a number of seconds, 0 or more")
 
 
-OWN = "resume", "checkpoint_every", "data_dir", "cluster"
+OWN = "resume", "checkpoint_every", "data_dir", "table", "cluster"
 """Flags that may be given anew to a run that goes on: they do not change its numbers."""
 
 

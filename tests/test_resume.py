@@ -266,3 +266,35 @@ def test_a_table_is_distilled_on_after_a_stop(tmp_path):
     assert process.returncode == 0, process.stderr
     assert "epoch" in process.stdout or "before" in process.stdout
     assert content(out) == content(tmp_path / "whole")
+
+
+def test_a_table_is_distilled_on_after_a_stop_in_the_report_and_from_another_folder(
+    tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("pandas")
+    from nkd import experiment
+
+    rows = "".join(f"{i % 7},{i % 5},{i / 7}\n" for i in range(60))
+    (tmp_path / "some.csv").write_text(f"a,b,c\n{rows}")
+    monkeypatch.chdir(tmp_path)
+
+    def stopped_report(*_):
+        raise KeyboardInterrupt
+
+    def ended(*words):
+        monkeypatch.setattr(sys, "argv", ["nkd", "distil", *map(str, words)])
+        return main(), capsys.readouterr()
+
+    flags = ["some.csv", "--target", "c", "--pairs", "1", "--backend", "numpy", "--out", "run"]
+    with monkeypatch.context() as patched:
+        patched.setattr(experiment, "write_report", stopped_report)
+        assert ended(*flags)[0] == 130
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    returned, said = ended("--resume", "../run")
+    assert (returned, said.err.count("\n")) == (2, 1)
+    assert "some.csv" in said.err
+    returned, said = ended("../some.csv", "--resume", "../run")
+    assert (returned, said.err) == (0, "")
+    assert "was done before" in said.out
+    assert not (tmp_path / "run" / CHECKPOINTS).exists()
