@@ -299,14 +299,14 @@ class Work:
                 elif signals or time.monotonic() - last >= kept.every:
                     write()
                     last = time.monotonic()
-                for number in signals:
-                    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+                end(signals)
 
             training.after_epoch = after_epoch
             try:
                 show(training)
             finally:
                 training.after_epoch = None
+        end(signals)  # while the last epoch was shown
 
 
 def joined(work: Pass, states: Sequence[State]) -> State:
@@ -359,6 +359,12 @@ def divided(runs: range, arm: int, needed: Callable[[range], int], memory: int) 
     return parts
 
 
+def end(signals: Sequence[int]) -> None:
+    """Raise what the first of these signals stands for, if there is one."""
+    for number in signals:
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
 @contextmanager
 def signals_wait() -> Iterator[list[int]]:
     """Within it, Ctrl-C and SIGTERM wait for somebody to look into the list; a second one does not.
@@ -375,7 +381,7 @@ def signals_wait() -> Iterator[list[int]]:
         if len(heard) == 1:
             os.write(2, b"\nstopping at the end of this epoch; once more: at once\n")
         else:
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            end([number])
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

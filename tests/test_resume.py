@@ -10,13 +10,18 @@ import sys
 import time
 
 import pytest
+from conftest import regression_data
 from test_runners import ROOT
 
 from benchmarks.killed import ONE_THREAD, content, killed
 from nkd.__main__ import main
-from nkd.errors import UserError
+from nkd.backend import NUMPY
+from nkd.distillation import Regression, Run
+from nkd.errors import Terminated, UserError
 from nkd.machine import products_of, use_blas_threads
 from nkd.report.files import CHECKPOINTS, Folder
+from nkd.training import Settings, Training
+from nkd.work import Kept, Work
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends signals")
 
@@ -217,6 +222,24 @@ def test_a_full_disk_ends_in_a_line_that_says_what_is_safe_and_the_run_goes_on(t
     assert set(os.listdir(tmp_path)) <= {"configuration.json", CHECKPOINTS}
     assert done(resuming("regression", tmp_path)).returncode == 0
     assert content(tmp_path) == content(whole("regression", "numpy"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_after_the_last_epoch_of_a_pass_is_heard(tmp_path, number):
+    problem = Regression(regression_data())
+    training = Training(problem, (5, 3, 2), [Run(0)], Settings(2, 10, 0.01))
+
+    def show(training):
+        training.run()
+        signal.raise_signal(number)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(Terminated if number == signal.SIGTERM else KeyboardInterrupt):
+            Work(10**9, NUMPY, kept=Kept(tmp_path)).train("some", training, show)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert training.finished
 
 
 def test_two_runs_of_the_same_second_have_a_folder_each(tmp_path):
