@@ -8,7 +8,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,8 @@ class Folder:
         try:
             yield
         finally:
-            Path(lock.lock_file).unlink(missing_ok=True)
+            with suppress(OSError):  # Windows, where an open file stays until it is released
+                Path(lock.lock_file).unlink()
             lock.release()
 
     @contextmanager
