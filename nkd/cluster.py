@@ -304,6 +304,7 @@ def connected(
         ) from None
     import logging
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says is said here
     # The data are sent as a task of their own, so that they can be made again.
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
     workers, local = workers_of(address), None

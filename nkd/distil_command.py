@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -189,7 +189,7 @@ def carry_out(
     backend: Backend,
     folder: "Folder",
     screen: "Screen",
-    begun: Mapping[str, Any],
+    begun: dict[str, Any],
 ) -> None:
     """Compare, train the network that is delivered, and write all files.
 
