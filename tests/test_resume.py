@@ -151,7 +151,7 @@ def ended(tmp_path):
 
 def test_what_would_change_the_numbers_is_refused_and_nothing_is_overwritten(ended, refusal):
     before = content(ended)
-    go_on = resuming("regression", ended)
+    go_on = resuming("regression", ended, "--cluster", "")
     assert "leave out --epochs" in refusal([*go_on, "--epochs", "3"])
     assert "is a run of regression, not classification" in refusal(
         resuming("classification", ended)
@@ -173,12 +173,15 @@ def test_what_would_change_the_numbers_is_refused_and_nothing_is_overwritten(end
         ({"data": "0" * 64}, "other data"),
         ({"flags": {"colour": "blue"}}, "other flags"),
         ({"flags": 3}, "other flags"),
+        ({"flags": right["flags"] | {"epochs": "twelve"}}, "other flags"),
     ):
         file.write_text(json.dumps(right | change))
         assert said in refusal(go_on)
+    file.write_text(json.dumps(right | {"flags": right["flags"] | {"cluster": "local:0"}}))
+    assert "local:0: give" in refusal(resuming("regression", ended))
     file.write_text(json.dumps(right)[:-5])
     assert "is damaged" in refusal(go_on)
-    file.write_text(json.dumps(right))
+    file.write_text(json.dumps(right | {"flags": right["flags"] | {"cluster": "local:0"}}))
 
     (checkpoint,) = (ended / CHECKPOINTS).iterdir()
     kept = checkpoint.read_bytes()
