@@ -422,6 +422,7 @@ def run(runner: Runner, flags: Flags) -> None:
     folder = Folder(Path(flags.out), resumed=True) if flags.resume else Folder.new(flags.out)
     screen = Screen()
     if folder.resumed and folder.finished():
+        folder.finish()  # of what a process left that was killed there
         screen.print(f"This run is finished: {folder.path / 'report.html'}")
         return
     values = dataclasses.asdict(flags)

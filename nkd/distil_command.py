@@ -120,6 +120,7 @@ def run(flags: Flags) -> None:
     out, screen = flags.out.replace("<table>", name), Screen()
     folder = Folder(Path(out), resumed=True) if flags.resume else Folder.new(out)
     if folder.resumed and folder.finished():
+        folder.finish()  # of what a process left that was killed there
         screen.print(f"This run is finished: {folder.path / 'report.html'}")
         return
 

@@ -123,17 +123,19 @@ class Kept:
         files.write(self.file(name, runs), *checkpoint.to_parts(state, definition))
 
     def forget(self, name: str) -> None:
-        """Remove a pass."""
+        """Remove a pass, and what a process left that was killed while it wrote it."""
         for runs in self.parts(name):
             self.file(name, runs).unlink()
+        for left in self.folder.glob(f".{name}.*"):
+            left.unlink()
         with suppress(OSError):  # something else is there, perhaps of another process
             self.folder.rmdir()
 
     def clear(self) -> None:
         """Remove all of it."""
+        ended = self.folder.with_name(f".{self.folder.name}-ended")
+        shutil.rmtree(ended, ignore_errors=True)  # of a process that was killed here
         if self.folder.is_dir():
-            ended = self.folder.with_name(f".{self.folder.name}-ended")
-            shutil.rmtree(ended, ignore_errors=True)
             self.folder.rename(ended)  # so that there is never a part of it
             shutil.rmtree(ended)
 

@@ -245,6 +245,18 @@ def test_a_signal_after_the_last_epoch_of_a_pass_is_heard(tmp_path, number):
     assert training.finished
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    kept = Kept(tmp_path / "kept")
+    kept.write("some", range(2), {}, {})
+    for name in (".some.0-1.safetensors-abcdefgh", ".another.0-1.safetensors-abcdefgh"):
+        (kept.folder / name).touch()
+    kept.forget("some")
+    assert os.listdir(kept.folder) == [".another.0-1.safetensors-abcdefgh"]
+    kept.folder.rename(tmp_path / ".kept-ended")
+    kept.clear()
+    assert os.listdir(tmp_path) == []
+
+
 def test_two_runs_of_the_same_second_have_a_folder_each(tmp_path):
     folders = [Folder.new(str(tmp_path / "run-<time>")) for _ in range(5)]
     assert len({folder.path for folder in folders}) == 5
