@@ -9,6 +9,7 @@ client died goes on. Dask does all else: it starts workers, finds them, and move
 
 import dataclasses
 import os
+import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,6 +54,11 @@ def footing_here(backend: str, tf32: bool, threads: int) -> dict[str, Any]:
     """What this worker computes with, see `checkpoint.footing_of`, with so many threads of BLAS."""
     use_blas_threads(threads)
     return checkpoint.footing_of(choose(backend, tf32=tf32))
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask on the workers of a new cluster here: Ctrl-C is for the client to hear."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def train_here(
@@ -143,6 +149,7 @@ class Cluster(Work):
         self.footing = checkpoint.footing_of(backend)
         self.held: dict[int, tuple[Any, Future]] = {}
         self.running: dict[Future, range] = {}
+        self.stopped = False
         self.steps: dict[str, Callable[[int], Any]] = {}
         client.subscribe_topic(TOPIC, self.hear)
 
@@ -158,7 +165,8 @@ class Cluster(Work):
         try:
             yield from pool.map(lambda task: task(), tasks)
         finally:
-            self.client.cancel(list(self.running), force=True)  # if one of them has failed
+            self.stopped = True  # if one of them has failed, the others end
+            self.client.cancel(list(self.running), force=True)
             pool.shutdown(cancel_futures=True)
 
     def train(self, name: str, training: Training, show: Callable[[Training], Any]) -> None:
@@ -209,6 +217,8 @@ class Cluster(Work):
             else:
                 futures[self.submit(work.part(runs), state, networks, arm, advance)] = runs
         self.running.update(futures)
+        if self.stopped:  # before they could be seen
+            self.client.cancel(list(futures), force=True)
         for future in as_completed(list(futures)):
             runs = futures[future]
             found[runs] = self.result(future)
@@ -265,12 +275,16 @@ class Cluster(Work):
         """What a worker has returned.
 
         Raises:
-            UserError: it cannot do it, or workers die on it again and again.
+            UserError: it cannot do it, workers die on it again and again, or the scheduler is gone.
         """
-        from distributed import KilledWorker
+        from distributed import CancelledError, KilledWorker
 
         try:
             return future.result()
+        except CancelledError:  # or `each` has done it, and nobody reads this
+            raise UserError(
+                "--cluster: the scheduler is gone; start it again, and go on with --resume"
+            ) from None
         except KilledWorker as error:
             raise UserError(
                 f"--cluster: workers died again and again ({first_line(error)}); give them more "
@@ -296,12 +310,14 @@ def connected(
         ) from None
     import logging
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says is said here
     # The data are sent as a task of their own, so that they can be made again.
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
     workers, local = workers_of(address), None
     try:
         if workers:
             options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+            options["preload"] = [__name__]
             local = LocalCluster(n_workers=workers, silence_logs=logging.ERROR, **options)
         client = Client(local or address, timeout=SECONDS)
         client.wait_for_workers(1, timeout=SECONDS)

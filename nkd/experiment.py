@@ -131,13 +131,14 @@ def compare(
     with ExitStack() as stack:
         if folder:
             stack.enter_context(folder.locked())
-            settled = folder.begin(settled)
-            stack.enter_context(folder.going_on())
         if cluster:
             from nkd.cluster import connected
 
             options = screen, experiment.memory, backend, kept
             experiment.work = stack.enter_context(connected(cluster, *options))
+        if folder:
+            settled = folder.begin(settled)
+            stack.enter_context(folder.going_on())
         return carried_out(experiment, arms, counts, controls, settled, folder)
 
 

@@ -82,12 +82,15 @@ class Folder:
         for number in itertools.count(2):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError:
+                break  # told below
+            try:
                 path.mkdir()
                 break
             except FileExistsError:  # another run of this second
                 path = path.with_name(f"{name}.{number}")
             except OSError:
-                break  # told below
+                break
         return cls(path)
 
     @contextmanager
