@@ -181,7 +181,10 @@ class Folder:
                 *({name: each.get(name) for name in names} for each in (there, settled))
             )
             if other:
-                raise UserError(f"--resume {self.path}: that run was of {other}; start anew")
+                raise UserError(
+                    f"--resume {self.path}: that run was of {other}; start anew, or go on where it "
+                    "is the same (threads: NUMBA_NUM_THREADS, OPENBLAS_NUM_THREADS)"
+                )
             return there
         if kept.is_dir() and any(kept.iterdir()):
             raise UserError(
