@@ -69,7 +69,7 @@ class Model:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        with np.errstate(over="ignore"):  # what is infinite as float32 is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # it is refused if it is not finite
             layers = [
                 tuple(np.array(numbers(each, "a layer"), np.float32, order="C") for each in layer)
                 for layer in self.layers

@@ -135,6 +135,12 @@ FINDS = {
         "weights",
         lambda: weights({"dense1.W": np.full((2, 2), 1e300), "dense1.b": np.ones(2)}),
     ),
+    "weights that signal": (
+        "weights",
+        lambda: weights(
+            {"dense1.W": np.full((2, 2), 0x7FF0000000000001).view("f8"), "dense1.b": np.ones(2)}
+        ),
+    ),
     "deep JSON": ("encoding", lambda: DEEP.encode()),
     "a median beyond float64": ("encoding", lambda: encoding(median=10**400)),
     "a median that is no number": ("encoding", lambda: encoding(median=float("nan"))),
