@@ -47,7 +47,7 @@ Definition = dict[str, Any]
 
 
 def state_of(training: Training, networks: bool = True) -> State:
-    """What has changed since the training was made.
+    """What has changed since the training was made; not in copies.
 
     Args:
         networks: with all that it takes to continue or to use them; without, the measurements.
@@ -64,7 +64,7 @@ def state_of(training: Training, networks: bool = True) -> State:
         state["parameters"] = training.backend.to_numpy(training.network.parameters)
     if networks and not training.finished:
         for owner, name, value in parts_of(training):
-            state[f"{owner}.{name}"] = np.array(training.backend.to_numpy(value))
+            state[f"{owner}.{name}"] = np.asarray(training.backend.to_numpy(value))
     return {name: np.ascontiguousarray(values) for name, values in state.items()}
 
 

@@ -9,6 +9,8 @@ client died goes on. Dask does all else: it starts workers, finds them, and move
 
 import dataclasses
 import os
+import signal
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 TOPIC = "nkd"
 """Of the events by which workers say how far they are."""
 
+ONE_AT_A_TIME = threading.Lock()
+"""A worker trains one part at a time, in all its threads, however many tasks it may take."""
+
 SECONDS = 30
 """How long it may take until a scheduler answers and has a worker."""
 
@@ -49,6 +54,11 @@ def footing_here(backend: str, tf32: bool, threads: int) -> dict[str, Any]:
     """What this worker computes with, see `checkpoint.footing_of`, with so many threads of BLAS."""
     use_blas_threads(threads)
     return checkpoint.footing_of(choose(backend, tf32=tf32))
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask on the workers of a new cluster here: Ctrl-C is for the client to hear."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def train_here(
@@ -69,7 +79,6 @@ def train_here(
 
     expected, kind = description["footing"], description["backend"]
     found = footing_here(kind[0], kind[1], expected["numpy threads"])
-    found["nthreads"] = get_worker().state.nthreads
     check_footing(expected, found, get_worker().address)
     backend = choose(kind[0], tf32=kind[1])
     runs = [Run(**{
@@ -83,16 +92,16 @@ def train_here(
         for _ in training.epochs():
             get_worker().log_event(TOPIC, (description["key"], len(training.runs)))
 
-    if state is None:
-        return checkpoint.joined(
-            Work(backend.free_memory() // 2, backend).states(
-                part, run, description["networks"], description["arm"]
+    with ONE_AT_A_TIME:
+        if state is None:
+            work = Work(backend.free_memory() // 2, backend)
+            return checkpoint.joined(
+                work.states(part, run, description["networks"], description["arm"])
             )
-        )
-    training = part.training(backend)
-    checkpoint.restore(training, state)
-    run(training)
-    return checkpoint.state_of(training, description["networks"])
+        training = part.training(backend)
+        checkpoint.restore(training, state)
+        run(training)
+        return checkpoint.state_of(training, description["networks"])
 
 
 GIVEN = "targets", "labelled"
@@ -108,7 +117,8 @@ def check_footing(expected: Mapping[str, Any], found: Mapping[str, Any], worker:
     other = checkpoint.differences(found, expected)
     if other:
         raise UserError(
-            f"--cluster: the worker {worker} has {other}: numbers would depend on who computed them"
+            f"--cluster: the worker {worker} has {other}, so numbers would depend on who computes "
+            "them: start it with the same packages, and the same NUMBA_NUM_THREADS"
         )
 
 
@@ -136,9 +146,10 @@ class Cluster(Work):
     ) -> None:
         super().__init__(memory, backend, screen.print, kept)
         self.client, self.bars = client, bars
-        self.footing = {**checkpoint.footing_of(backend), "nthreads": 1}
+        self.footing = checkpoint.footing_of(backend)
         self.held: dict[int, tuple[Any, Future]] = {}
         self.running: dict[Future, range] = {}
+        self.stopped = False
         self.steps: dict[str, Callable[[int], Any]] = {}
         client.subscribe_topic(TOPIC, self.hear)
 
@@ -154,7 +165,8 @@ class Cluster(Work):
         try:
             yield from pool.map(lambda task: task(), tasks)
         finally:
-            self.client.cancel(list(self.running), force=True)  # if one of them has failed
+            self.stopped = True  # if one of them has failed, the others end
+            self.client.cancel(list(self.running), force=True)
             pool.shutdown(cancel_futures=True)
 
     def train(self, name: str, training: Training, show: Callable[[Training], Any]) -> None:
@@ -205,6 +217,8 @@ class Cluster(Work):
             else:
                 futures[self.submit(work.part(runs), state, networks, arm, advance)] = runs
         self.running.update(futures)
+        if self.stopped:  # before they could be seen
+            self.client.cancel(list(futures), force=True)
         for future in as_completed(list(futures)):
             runs = futures[future]
             found[runs] = self.result(future)
@@ -261,12 +275,16 @@ class Cluster(Work):
         """What a worker has returned.
 
         Raises:
-            UserError: it cannot do it, or workers die on it again and again.
+            UserError: it cannot do it, workers die on it again and again, or the scheduler is gone.
         """
-        from distributed import KilledWorker
+        from distributed import CancelledError, KilledWorker
 
         try:
             return future.result()
+        except CancelledError:  # or `each` has done it, and nobody reads this
+            raise UserError(
+                "--cluster: the scheduler is gone; start it again, and go on with --resume"
+            ) from None
         except KilledWorker as error:
             raise UserError(
                 f"--cluster: workers died again and again ({first_line(error)}); give them more "
@@ -292,12 +310,14 @@ def connected(
         ) from None
     import logging
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says is said here
     # The data are sent as a task of their own, so that they can be made again.
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"})
     workers, local = workers_of(address), None
     try:
         if workers:
             options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+            options["preload"] = [__name__]
             local = LocalCluster(n_workers=workers, silence_logs=logging.ERROR, **options)
         client = Client(local or address, timeout=SECONDS)
         client.wait_for_workers(1, timeout=SECONDS)
@@ -322,9 +342,8 @@ def connected(
                     f"--cluster {address}: a worker cannot do it ({first_line(error)}); install "
                     "the same nkd there"
                 ) from None
-            tasks = client.nthreads()  # at a time: one, so that a worker's cores are its own
             for worker, found in footings.items():
-                check_footing(cluster.footing, {**found, "nthreads": tasks[worker]}, worker)
+                check_footing(cluster.footing, found, worker)
             screen.print(f"{len(footings)} worker(s) at {client.scheduler.address}")
             yield cluster
     finally:

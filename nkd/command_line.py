@@ -105,8 +105,9 @@ class Flags:
     out: str = field(default="runs/<time>", metavar="DIR")
     """Folder for the files of the run; <time> stands for its start time."""
 
-    cluster: str = field(default="", metavar="ADDRESS")
-    """Train on the workers of a Dask cluster: tcp://host:8786, say, or local:4 for four here."""
+    cluster: str | None = field(default=None, metavar="ADDRESS")
+    """Train on the workers of a Dask cluster: tcp://host:8786, say, or local:4 for four here; '' is
+    none, for a run that goes on without the one that it had."""
 
     checkpoint_every: float = field(default=30.0, metavar="SECONDS")
     """Keep a training that goes on, at the end of an epoch, when this time has passed."""
@@ -175,7 +176,7 @@ def check_seconds(seconds: float) -> None:
         raise wrong("checkpoint_every", seconds, "must be a number of seconds, 0 or more")
 
 
-OWN = "resume", "checkpoint_every", "data_dir", "cluster"
+OWN = "resume", "checkpoint_every", "data_dir", "table", "cluster"
 """Flags that may be given anew to a run that goes on: they do not change its numbers."""
 
 
@@ -198,6 +199,7 @@ def resumed(flags: Any, experiment: str) -> Any:
         raise UserError(f"--resume {path}: is a run of {there.get('experiment')}, not {experiment}")
     try:
         found = type(flags)(**{**there["flags"], **there["resolved"], "out": path})
+        found.check()
     except (KeyError, TypeError):
         raise UserError(
             f"--resume {path}: configuration.json has other flags; start anew"
@@ -452,7 +454,7 @@ def run(runner: Runner, flags: Flags) -> None:
         **options,
         screen=screen,
         folder=folder,
-        cluster=flags.cluster,
+        cluster=flags.cluster or "",
         checkpoint_every=flags.checkpoint_every,
         about={
             "experiment": runner.name,

@@ -80,7 +80,8 @@ class Flags:
     """Keep a training that goes on, at the end of an epoch, when this time has passed."""
 
     resume: str = field(default="", metavar="DIR")
-    """Go on with the run in this folder, with its table and flags, to the same numbers."""
+    """Go on with the run in this folder, with its flags, to the same numbers. The table is found
+    where it was, or where DATA says."""
 
     def check(self) -> None:
         """Raise a UserError that names the first flag whose value makes no sense."""
@@ -127,7 +128,7 @@ def run(flags: Flags) -> None:
 
     describe(screen, flags, path, frame, table, encoding)
     with folder.locked():
-        folder.begin(
+        begun = folder.begin(
             {
                 "experiment": "distil",
                 "flags": dataclasses.asdict(flags),
@@ -140,7 +141,7 @@ def run(flags: Flags) -> None:
         work = WORK.set(Work(backend.free_memory(), backend, screen.print, kept))
         try:
             with folder.going_on():
-                carry_out(flags, table, encoding, backend, folder, screen)
+                carry_out(flags, table, encoding, backend, folder, screen, begun)
         finally:
             WORK.reset(work)
     screen.print(f"Written to {folder.path}: {', '.join(folder.kept())}")
@@ -188,8 +189,13 @@ def carry_out(
     backend: Backend,
     folder: "Folder",
     screen: "Screen",
+    begun: dict[str, Any],
 ) -> None:
-    """Compare, train the network that is delivered, and write all files."""
+    """Compare, train the network that is delivered, and write all files.
+
+    Args:
+        begun: what configuration.json holds so far, and keeps: it takes that to go on.
+    """
     from pandas import DataFrame
     from threadpoolctl import threadpool_limits
 
@@ -214,7 +220,7 @@ def carry_out(
 
     facts = {"network": "student", "dataset": title, "target": flags.target}
     model = dataclasses.replace(student.model_, facts={**student.model_.facts, **facts})
-    about = settled(flags, table, encoding, teacher, model.classes, results)
+    about = settled(flags, table, encoding, teacher, model.classes, results) | begun
     write(folder, model, results, encoding, about)
     if "student.onnx" not in folder.kept():
         screen.print("No student.onnx was written: pip install 'nkd[onnx]', then `nkd export`")
@@ -251,7 +257,7 @@ def settled(
     classes: Sequence[Any],
     results: "Results",
 ) -> dict[str, Any]:
-    """What configuration.json holds: what the flags and the table were, and how all was trained."""
+    """What configuration.json holds besides: what the table was, and how all was trained."""
     from nkd.experiment import configuration
 
     networks, values = results.networks, dataclasses.asdict(flags)
@@ -260,9 +266,7 @@ def settled(
     resolved = {"task": table.task, "backend": training.backend.name}  # in place of "auto"
     repeated = {name: value for name, value in (values | resolved).items() if name != "table"}
     return {
-        "experiment": "distil",
         "command": command_of("distil", repeated, flags.table),
-        "flags": values,
         "table": {
             "rows with a target": len(table.y),
             "rows without": table.without,

@@ -22,7 +22,7 @@ from nkd.backend import NUMPY, Backend
 from nkd.conditions import COUNTS, Lesson, checked_counts, lessons, part_of, side_by_side
 from nkd.data import check_count
 from nkd.distillation import Classification, Problem, Run, TeacherOutputs, pairs
-from nkd.errors import CannotWrite, UserError
+from nkd.errors import CannotWrite, Diverged, UserError
 from nkd.memory import bytes_of_training
 from nkd.report.conditions import Cell
 from nkd.report.divergence import divergence
@@ -131,13 +131,14 @@ def compare(
     with ExitStack() as stack:
         if folder:
             stack.enter_context(folder.locked())
-            settled = folder.begin(settled)
-            stack.enter_context(folder.going_on())
         if cluster:
             from nkd.cluster import connected
 
             options = screen, experiment.memory, backend, kept
             experiment.work = stack.enter_context(connected(cluster, *options))
+        if folder:
+            settled = folder.begin(settled)
+            stack.enter_context(folder.going_on())
         return carried_out(experiment, arms, counts, controls, settled, folder)
 
 
@@ -420,7 +421,7 @@ class Experiment:
         """
         runs = [run for arm in arms for run in arm.runs]
         if not runs:
-            raise UserError(f"{what}: all that they imitate diverged; lower the learning rate")
+            raise Diverged(f"{what}: all that they imitate diverged; lower the learning rate")
         settings = dataclasses.replace(lesson.settings, report_every=0)  # the last ones are enough
         work = Pass(name, lesson.problem, self.sizes, runs, settings, title=what)
         show = partial(self.screen.train_quietly, what=what)

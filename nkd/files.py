@@ -1,5 +1,6 @@
 """Files: written complete or not at all, unpacked in bounded memory; safetensors, JSON."""
 
+import errno
 import gzip
 import io
 import json
@@ -37,10 +38,9 @@ def write(path: Path | str, *content: bytes | memoryview) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise CannotWrite(
-                f"{path}: cannot be written ({error.strerror}); name a file in a folder "
-                "that is there"
-            ) from None
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            advice = "" if full else "; name a file in a folder that is there"
+            raise CannotWrite(f"{path}: cannot be written ({error.strerror}){advice}") from None
         raise
 
 

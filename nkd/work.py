@@ -124,16 +124,18 @@ class Kept:
         files.write(self.file(name, runs), *checkpoint.to_parts(state, definition))
 
     def forget(self, name: str) -> None:
-        """Remove a pass."""
+        """Remove a pass, and what a process left that was killed while it wrote it."""
         for runs in self.parts(name):
             self.file(name, runs).unlink()
+        for left in self.folder.glob(f".{name}.*"):
+            left.unlink()
         with suppress(OSError):  # something else is there, perhaps of another process
             self.folder.rmdir()
 
     def clear(self) -> None:
         """Remove all of it."""
+        self.tidy()
         if self.folder.is_dir():
-            self.tidy()
             self.folder.rename(self.ended)  # so that there is never a part of it
             self.tidy()
 
@@ -272,7 +274,8 @@ class Work:
             return None
         title = work.title or work.name
         if len(runs) < len(work.runs):
-            title += f", runs {runs.start + 1} to {runs.stop} of {len(work.runs)}"
+            which = f"{runs.start + 1} to {runs.stop}" if len(runs) > 1 else f"{runs.stop}"
+            title += f", {'runs' if len(runs) > 1 else 'run'} {which} of {len(work.runs)}"
         epochs, of = checkpoint.epochs_of(state), work.settings.epochs
         done = f"goes on after epoch {epochs} of {of}" if epochs < of else "was done before"
         self.tell(f"{title}: {done}")
@@ -303,14 +306,14 @@ class Work:
                 elif signals or time.monotonic() - last >= kept.every:
                     write()
                     last = time.monotonic()
-                for number in signals:
-                    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+                end(signals)
 
             training.after_epoch = after_epoch
             try:
                 show(training)
             finally:
                 training.after_epoch = None
+        end(signals)  # while the last epoch was shown
 
 
 def joined(work: Pass, states: Sequence[State]) -> State:
@@ -363,6 +366,12 @@ def divided(runs: range, arm: int, needed: Callable[[range], int], memory: int) 
     return parts
 
 
+def end(signals: Sequence[int]) -> None:
+    """Raise what the first of these signals stands for, if there is one."""
+    for number in signals:
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
 @contextmanager
 def signals_wait() -> Iterator[list[int]]:
     """Within it, Ctrl-C and SIGTERM wait for somebody to look into the list; a second one does not.
@@ -379,7 +388,7 @@ def signals_wait() -> Iterator[list[int]]:
         if len(heard) == 1:
             os.write(2, b"\nstopping at the end of this epoch; once more: at once\n")
         else:
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            end([number])
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -15,6 +15,7 @@ from nkd import Regression, UserError, cluster, compare
 from nkd.backend import NUMPY
 from nkd.experiment import networks_of
 from nkd.machine import products_of, use_blas_threads
+from nkd.report.files import Folder
 from nkd.training import Settings
 
 distributed = pytest.importorskip("distributed")
@@ -103,11 +104,15 @@ footing = cluster.checkpoint.footing_of(NUMPY) | {"numpy threads": 1}
         ("local:many", "give local:WORKERS"),
     ],
 )
-def test_a_cluster_that_is_not_there_is_refused_in_one_line(given, said, monkeypatch):
+def test_a_cluster_that_is_not_there_is_refused_in_one_line(tmp_path, given, said, monkeypatch):
     monkeypatch.setattr(cluster, "SECONDS", 1)
+    earlier = tmp_path / "configuration.json"
+    earlier.write_text("{}")
     with pytest.raises(UserError, match=said) as refusal:
-        compared(cluster=given)
+        compared(cluster=given, folder=Folder(tmp_path))
     assert "\n" not in str(refusal.value)
+    assert list(tmp_path.iterdir()) == [earlier]
+    assert earlier.read_text() == "{}"
 
 
 def test_a_pass_has_a_part_for_each_worker_and_whole_arms_if_there_are_enough():

@@ -10,13 +10,18 @@ import sys
 import time
 
 import pytest
+from conftest import regression_data
 from test_runners import ROOT
 
 from benchmarks.killed import ONE_THREAD, content, killed
 from nkd.__main__ import main
-from nkd.errors import UserError
+from nkd.backend import NUMPY
+from nkd.distillation import Regression, Run
+from nkd.errors import Terminated, UserError
 from nkd.machine import products_of, use_blas_threads
 from nkd.report.files import CHECKPOINTS, Folder
+from nkd.training import Settings, Training
+from nkd.work import Kept, Work
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends signals")
 
@@ -146,7 +151,7 @@ def ended(tmp_path):
 
 def test_what_would_change_the_numbers_is_refused_and_nothing_is_overwritten(ended, refusal):
     before = content(ended)
-    go_on = resuming("regression", ended)
+    go_on = resuming("regression", ended, "--cluster", "")
     assert "leave out --epochs" in refusal([*go_on, "--epochs", "3"])
     assert "is a run of regression, not classification" in refusal(
         resuming("classification", ended)
@@ -168,12 +173,15 @@ def test_what_would_change_the_numbers_is_refused_and_nothing_is_overwritten(end
         ({"data": "0" * 64}, "other data"),
         ({"flags": {"colour": "blue"}}, "other flags"),
         ({"flags": 3}, "other flags"),
+        ({"flags": right["flags"] | {"epochs": "twelve"}}, "other flags"),
     ):
         file.write_text(json.dumps(right | change))
         assert said in refusal(go_on)
+    file.write_text(json.dumps(right | {"flags": right["flags"] | {"cluster": "local:0"}}))
+    assert "local:0: give" in refusal(resuming("regression", ended))
     file.write_text(json.dumps(right)[:-5])
     assert "is damaged" in refusal(go_on)
-    file.write_text(json.dumps(right))
+    file.write_text(json.dumps(right | {"flags": right["flags"] | {"cluster": "local:0"}}))
 
     (checkpoint,) = (ended / CHECKPOINTS).iterdir()
     kept = checkpoint.read_bytes()
@@ -219,12 +227,51 @@ def test_a_full_disk_ends_in_a_line_that_says_what_is_safe_and_the_run_goes_on(t
     assert content(tmp_path) == content(whole("regression", "numpy"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_after_the_last_epoch_of_a_pass_is_heard(tmp_path, number):
+    problem = Regression(regression_data())
+    training = Training(problem, (5, 3, 2), [Run(0)], Settings(2, 10, 0.01))
+
+    def show(training):
+        training.run()
+        signal.raise_signal(number)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(Terminated if number == signal.SIGTERM else KeyboardInterrupt):
+            Work(10**9, NUMPY, kept=Kept(tmp_path)).train("some", training, show)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert training.finished
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    kept = Kept(tmp_path / "kept")
+    kept.write("some", range(2), {}, {})
+    for name in (".some.0-1.safetensors-abcdefgh", ".another.0-1.safetensors-abcdefgh"):
+        (kept.folder / name).touch()
+    kept.forget("some")
+    assert os.listdir(kept.folder) == [".another.0-1.safetensors-abcdefgh"]
+    kept.folder.rename(tmp_path / ".kept-ended")
+    kept.clear()
+    assert os.listdir(tmp_path) == []
+
+
 def test_two_runs_of_the_same_second_have_a_folder_each(tmp_path):
     folders = [Folder.new(str(tmp_path / "run-<time>")) for _ in range(5)]
     assert len({folder.path for folder in folders}) == 5
     folders = [Folder.new(str(tmp_path / "<time>-v1.2")) for _ in range(3)]
     assert all("-v1.2" in folder.path.name for folder in folders)
     assert Folder.new(str(tmp_path)).path == tmp_path  # a folder that was named
+    dotted = {Folder.new(str(tmp_path / "my.own-<time>")).path.name for _ in range(3)}
+    assert len(dotted) == 3
+    assert all(name.startswith("my.own-2") for name in dotted)
+
+
+def test_a_file_in_place_of_the_folder_of_all_runs_is_refused(tmp_path):
+    (tmp_path / "runs").touch()
+    with pytest.raises(UserError, match="cannot write there"):
+        Folder.new(str(tmp_path / "runs" / "<time>"))
 
 
 def test_a_folder_is_locked_until_its_run_ends(tmp_path):
@@ -259,3 +306,35 @@ def test_a_table_is_distilled_on_after_a_stop(tmp_path):
     assert process.returncode == 0, process.stderr
     assert "epoch" in process.stdout or "before" in process.stdout
     assert content(out) == content(tmp_path / "whole")
+
+
+def test_a_table_is_distilled_on_after_a_stop_in_the_report_and_from_another_folder(
+    tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("pandas")
+    from nkd import experiment
+
+    rows = "".join(f"{i % 7},{i % 5},{i / 7}\n" for i in range(60))
+    (tmp_path / "some.csv").write_text(f"a,b,c\n{rows}")
+    monkeypatch.chdir(tmp_path)
+
+    def stopped_report(*_):
+        raise KeyboardInterrupt
+
+    def ended(*words):
+        monkeypatch.setattr(sys, "argv", ["nkd", "distil", *map(str, words)])
+        return main(), capsys.readouterr()
+
+    flags = ["some.csv", "--target", "c", "--pairs", "1", "--backend", "numpy", "--out", "run"]
+    with monkeypatch.context() as patched:
+        patched.setattr(experiment, "write_report", stopped_report)
+        assert ended(*flags)[0] == 130
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    returned, said = ended("--resume", "../run")
+    assert (returned, said.err.count("\n")) == (2, 1)
+    assert "some.csv" in said.err
+    returned, said = ended("../some.csv", "--resume", "../run")
+    assert (returned, said.err) == (0, "")
+    assert "was done before" in said.out
+    assert not (tmp_path / "run" / CHECKPOINTS).exists()

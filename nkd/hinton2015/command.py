@@ -216,7 +216,7 @@ def claim(path: Path, configured: Mapping[str, Any]) -> None:
     if not file.exists():
         return
     try:
-        there = json.loads(file.read_text())
+        there = json.loads(file.read_text("utf-8"))
         different = [name for name in configured if there[name] != configured[name]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"--out {path}: {file.name} cannot be read; name another folder") from None

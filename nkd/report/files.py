@@ -8,7 +8,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,15 @@ class Folder:
         for number in itertools.count(2):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError:
+                break  # told below
+            try:
                 path.mkdir()
                 break
             except FileExistsError:  # another run of this second
                 path = path.with_name(f"{name}.{number}")
             except OSError:
-                break  # told below
+                break
         return cls(path)
 
     @contextmanager
@@ -112,7 +115,8 @@ class Folder:
                 self.tidy()
             yield
         finally:
-            Path(lock.lock_file).unlink(missing_ok=True)
+            with suppress(OSError):  # on Windows it goes away as it is released
+                Path(lock.lock_file).unlink()
             lock.release()
 
     def tidy(self) -> None:
@@ -177,7 +181,10 @@ class Folder:
                 *({name: each.get(name) for name in names} for each in (there, settled))
             )
             if other:
-                raise UserError(f"--resume {self.path}: that run was of {other}; start anew")
+                raise UserError(
+                    f"--resume {self.path}: that run was of {other}; start anew, or go on where it "
+                    "is the same (threads: NUMBA_NUM_THREADS, OPENBLAS_NUM_THREADS)"
+                )
             return there
         if kept.is_dir() and any(kept.iterdir()):
             raise UserError(
@@ -205,7 +212,7 @@ class Folder:
         """
         if not (self.path / "configuration.json").exists():
             return
-        for name in (*FILES, *TABLE_FILES):
+        for name in reversed((*FILES, *TABLE_FILES)):  # that of the run goes last
             (self.path / name).unlink(missing_ok=True)
 
     def kept(self) -> list[str]:
