@@ -131,7 +131,7 @@ def test_a_pass_has_a_part_for_each_worker_and_whole_arms_if_there_are_enough():
 
 
 def test_a_run_on_two_workers_leaves_the_files_of_one_process(tmp_path):
-    flags = ["--dataset", "friedman", "--epochs", "6", "--seeds", "4", "--backend", "numpy"]
+    flags = ["--dataset", "friedman", "--epochs", "3", "--seeds", "2", "--backend", "numpy"]
     words = [
         sys.executable,
         "-m",
