@@ -39,6 +39,9 @@ NO_DIGEST = "0" * 64
 
 DTYPES = {"float32": np.float32, "float64": np.float64}
 
+GIVEN = "targets", "labelled"
+"""The fields of a run that hold arrays; elsewhere their places are taken by names of these."""
+
 State = dict[str, np.ndarray]
 Definition = dict[str, Any]
 
@@ -211,7 +214,7 @@ def definition_of(
     runs = []
     for run in work.runs:
         values = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
-        for name in ("targets", "labelled"):
+        for name in GIVEN:
             given = answered.get(values[name]) if callable(values[name]) else values[name]
             values[name] = None if given is None else named[id(given)]
         runs.append({**values, "seed": int(run.seed), "parameters": dict(run.parameters)})
@@ -316,7 +319,11 @@ def load(
     other = differences({name: defined.get(name) for name in here}, here)
     if other:
         raise UserError(f"checkpoint {path}: is of {other}")
-    said = {name: values for name, values in state.items() if name.startswith("said.")}
+    said = {
+        name.removeprefix("said."): values
+        for name, values in state.items()
+        if name.startswith("said.")
+    }
     try:
         runs = [run_of(values, said) for values in defined["runs"]]
         settings = Settings(
@@ -333,16 +340,15 @@ def load(
     return training
 
 
-def run_of(values: Mapping[str, Any], said: Mapping[str, np.ndarray]) -> Run:
-    """A run in a definition, with what its teacher says.
+def run_of(values: Mapping[str, Any], said: Any) -> Run:
+    """A run, from its fields with names in place of arrays.
+
+    Args:
+        said: the arrays by these names, or in a list by their numbers.
 
     Raises:
         KeyError: it is not in the file, as in those that a run keeps for `--resume`.
     """
-    named = {name: values[name] for name in ("targets", "labelled")}
-    return Run(
-        **{
-            **values,
-            **{name: digest and said[f"said.{digest}"] for name, digest in named.items()},
-        }
-    )
+    named = {name: values[name] for name in GIVEN}
+    arrays = {field: None if name is None else said[name] for field, name in named.items()}
+    return Run(**{**values, **arrays})

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from nkd import checkpoint
 from nkd.backend import Backend, choose
-from nkd.checkpoint import State
-from nkd.distillation import Problem, Run
+from nkd.checkpoint import GIVEN, State
+from nkd.distillation import Problem
 from nkd.errors import UserError, first_line
 from nkd.machine import use_blas_threads
 from nkd.training import Training
@@ -81,10 +81,7 @@ def train_here(
     found = footing_here(kind[0], kind[1], expected["numpy threads"])
     check_footing(expected, found, get_worker().address)
     backend = choose(kind[0], tf32=kind[1])
-    runs = [Run(**{
-        **values,
-        **{name: None if values[name] is None else said[values[name]] for name in GIVEN},
-    }) for values in description["runs"]]  # fmt: skip
+    runs = [checkpoint.run_of(values, said) for values in description["runs"]]
     name, sizes, settings, dtype, is_part = description["part"]
     part = Pass(name, problem, sizes, runs, settings, dtype, is_part=is_part)
 
@@ -102,10 +99,6 @@ def train_here(
         checkpoint.restore(training, state)
         run(training)
         return checkpoint.state_of(training, description["networks"])
-
-
-GIVEN = "targets", "labelled"
-"""The fields of a run that hold arrays."""
 
 
 def check_footing(expected: Mapping[str, Any], found: Mapping[str, Any], worker: str) -> None:
@@ -147,6 +140,7 @@ class Cluster(Work):
         super().__init__(memory, backend, screen.print, kept)
         self.client, self.bars = client, bars
         self.footing = checkpoint.footing_of(backend)
+        self.kind = backend.name, getattr(backend, "tf32", False)
         self.held: dict[int, tuple[Any, Future]] = {}
         self.running: dict[Future, range] = {}
         self.stopped = False
@@ -256,7 +250,7 @@ class Cluster(Work):
             "runs": runs,
             "networks": networks,
             "arm": arm,
-            "backend": (self.backend.name, getattr(self.backend, "tf32", False)),
+            "backend": self.kind,
             "footing": self.footing,
         }
         self.steps[key] = advance
@@ -332,9 +326,8 @@ def connected(
         with screen.bars() as bars:
             cluster = Cluster(client, screen, memory, backend, kept, bars)
             threads = cluster.footing["numpy threads"]
-            kind = backend.name, getattr(backend, "tf32", False)
             try:
-                footings = client.run(partial(footing_here, *kind, threads))
+                footings = client.run(partial(footing_here, *cluster.kind, threads))
             except UserError as error:
                 raise UserError(f"--cluster {address}: a worker says: {error}") from None
             except Exception as error:  # noqa: BLE001 - nkd is missing there, or another one
