@@ -118,16 +118,7 @@ def compare(
         problem, teacher, student, settings, how, seeds, known, moved, memory, backend, screen, kept
     )
     arms, counts, controls = experiment.checked(sweep or {}, controls)
-    trained = teacher if isinstance(teacher, Training) else None
-    settled = {
-        **(about or {}),
-        **configuration(problem, trained, student, settings, experiment.seeds, backend),
-        "student": how,
-        **known,
-        "moved": moved,
-        "sweep": {**arms, **counts},
-        "controls": controls,
-    }
+    settled: dict[str, Any] = {}
     with ExitStack() as stack:
         if folder:
             stack.enter_context(folder.locked())
@@ -137,7 +128,18 @@ def compare(
             options = screen, experiment.memory, backend, kept
             experiment.work = stack.enter_context(connected(cluster, *options))
         if folder:
-            settled = folder.begin(settled)
+            trained = teacher if isinstance(teacher, Training) else None
+            settled = folder.begin(
+                {
+                    **(about or {}),
+                    **configuration(problem, trained, student, settings, experiment.seeds, backend),
+                    "student": how,
+                    **known,
+                    "moved": moved,
+                    "sweep": {**arms, **counts},
+                    "controls": controls,
+                }
+            )
             stack.enter_context(folder.going_on())
         return carried_out(experiment, arms, counts, controls, settled, folder)
 
