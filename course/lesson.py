@@ -1,0 +1,174 @@
+"""What all chapters share: the reference, lines of the engine, pictures, exercises, claims.
+
+A chapter is a marimo notebook. In a browser its pictures follow the sliders. Where it runs as a
+script, as for the pages that `pages.py` writes, a picture is shown at several settings at once.
+"""
+
+import base64
+import html
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import marimo as mo
+import numpy as np
+
+import nkd
+from nkd.report.files import png
+
+MATHEMATICS = Path(__file__).parents[1] / "docs" / "mathematics.md"
+
+
+class Wrong(Exception):
+    """An answer to an exercise is not right yet. The text says what is wrong, and hints at why."""
+
+
+def is_script() -> bool:
+    """Whether the chapter is run from top to bottom, without anybody to move a slider."""
+    return mo.app_meta().mode == "script"
+
+
+@cache
+def sections() -> dict[int, tuple[str, str]]:
+    """Titles and texts of docs/mathematics.md, by number, as marimo reads them."""
+    text = MATHEMATICS.read_text("utf-8")
+    text = re.sub(r"^```math\n(.*?)^```", r"$$\n\1$$", text, flags=re.M | re.S)
+    text = re.sub(r"^(!\[|Chapter:).*\n", "", text, flags=re.M)  # what leads to the chapters
+    parts = re.findall(r"^## (\d+)\. ([^\n]*)\n(.*?)(?=^## |\Z)", text, flags=re.M | re.S)
+    return {int(number): (title, body.strip()) for number, title, body in parts}
+
+
+def folded(title: str, body: str) -> str:
+    """Text that shows its title, and its body when somebody clicks on it."""
+    return f"/// details | {title}\n\n{body}\n\n///"
+
+
+def reference(*numbers: int) -> mo.Html:
+    """Sections of docs/mathematics.md, folded: every step, with its code and its tests."""
+    return mo.md(
+        "\n\n".join(
+            folded(f"docs/mathematics.md, section {number}: *{title}*, in full", body)
+            for number, (title, body) in ((number, sections()[number]) for number in numbers)
+        )
+    )
+
+
+def listing(thing: Any) -> str:
+    """The lines that define a function, method or class."""
+    lines, _ = inspect.getsourcelines(thing)
+    return f"```python\n{inspect.cleandoc(chr(10) + ''.join(lines))}\n```"
+
+
+def engine(*things: Any) -> mo.Html:
+    """The lines of the installed package that define these functions, methods or classes."""
+    shown = []
+    for thing in things:
+        file = "/".join(Path(inspect.getfile(thing)).parts[-2:])
+        lines, first = inspect.getsourcelines(thing)
+        where = f"`{file}`, lines {first} to {first + len(lines) - 1}"
+        shown.append(f"**The engine**, {where}:\n\n{listing(thing)}")
+    return mo.md("\n\n".join(shown))
+
+
+def moving(
+    picture: Callable[..., None],
+    size: tuple[float, float],
+    alt: str,
+    now: Mapping[str, Any],
+    frames: Sequence[Mapping[str, Any]],
+) -> mo.Html:
+    """A picture with the values that sliders have now; in a script, with those of all frames.
+
+    Args:
+        picture: draws on a figure of Matplotlib, its first argument; the others are the sliders'.
+        size: width and height in inches.
+        alt: says in words what is to be seen.
+        now: the sliders' values.
+        frames: values that are worth seeing.
+    """
+    shown = []
+    for values in frames if is_script() else [now]:
+        image = base64.b64encode(png(size, partial(picture, **values))).decode()
+        settings = ", ".join(f"{name} = {value}" for name, value in values.items())
+        shown.append(
+            f'<figure><img src="data:image/png;base64,{image}" alt="{html.escape(alt)}" '
+            'style="max-width: 100%">'
+            f"<figcaption>{settings if is_script() else ''}</figcaption></figure>"
+        )
+    return mo.Html("\n".join(shown))
+
+
+def graded(check: Callable[..., str], *answers: Callable[..., Any]) -> mo.Html:
+    """What a check says about the functions that the reader has written.
+
+    Args:
+        check: takes them; raises `Wrong`, or returns in one sentence what it has seen.
+        answers: functions of the chapter; as long as one is a stub, it raises NotImplementedError.
+    """
+    stubs = ""
+    try:
+        kind, text = "success", f"**Right.** {check(*answers)}"
+    except NotImplementedError:
+        kind = "neutral"
+        names = " and ".join(f"`{answer.__name__}`" for answer in answers)
+        text = (
+            f"**Not written yet.** Open this chapter with `marimo edit`, write {names}, and this "
+            "box says what is right or wrong with it. A solution is in `course/solutions/`."
+        )
+        stubs = "\n\n".join(map(listing, answers))
+    except Wrong as wrong:
+        kind, text = "warn", f"**Not right yet.** {wrong}"
+    except Exception as error:  # noqa: BLE001 the reader's code may raise anything
+        kind, place = "danger", traceback.extract_tb(error.__traceback__)[-1]
+        text = (
+            f"**It raises** `{type(error).__name__}: {error}`, in line {place.lineno}: "
+            f"`{place.line}`"
+        )
+    if is_script():
+        print(f"exercise: {text}")
+    return mo.callout(mo.md(f"{text}\n\n{stubs}"), kind=kind)
+
+
+def expect_close(got: Any, wanted: Any, hint: str, tolerance: float = 1e-6) -> None:
+    """Raise `Wrong` with this hint unless the arrays agree, relative to their largest number."""
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    if got.shape != wanted.shape:
+        raise Wrong(f"The result has the shape {got.shape}; it should have {wanted.shape}.")
+    if got.dtype.kind not in "fiu":
+        raise Wrong(f"The result holds {got.dtype}, not numbers.")
+    if not np.isfinite(got).all():
+        raise Wrong(f"There is {got[~np.isfinite(got)].flat[0]} in the result. {hint}")
+    if np.abs(got - wanted).max() > tolerance * max(np.abs(wanted).max(), 1e-300):
+        raise Wrong(hint)
+
+
+def questions(*pairs: tuple[str, str]) -> mo.Html:
+    """Questions, each with its answer folded away."""
+    return mo.md("\n\n".join(folded(question, answer) for question, answer in pairs))
+
+
+def button() -> Any:
+    """Starts the experiment of a claim, after the reader has predicted how it ends."""
+    return mo.ui.run_button(label="Put it to the test")
+
+
+def claim(name: str, pressed: Any) -> mo.Html:
+    """A claim of nkd.claims: what it lets one expect; once the button is pressed, what came out."""
+    return mo.md(name)
+
+
+@cache
+def digits() -> nkd.Classification:
+    """The 1,797 handwritten digits that come with scikit-learn, as images of 28 × 28 pixels."""
+    return nkd.Classification(nkd.load_classification("digits"))
+
+
+@cache
+def digits_teacher() -> nkd.Training:
+    """A Teacher of the digits: 256 and 128 hidden units, trained in a second."""
+    settings = nkd.Settings(epochs=20, batch_size=64, learning_rate=1e-3, report_every=0)
+    return nkd.Training(digits(), (784, 256, 128, 10), [nkd.Run(seed=0)], settings).run()
