@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-from decoupled import DecoupledLoss
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
@@ -26,6 +25,7 @@ from nkd import (
     from_table,
     metrics,
 )
+from nkd.claims.decoupled import DecoupledLoss
 from nkd.experiment import networks_of
 from nkd.recipes import CLASSIFICATION
 from nkd.report.files import FILES, Folder
@@ -138,7 +138,7 @@ MISTAKES = [
     ({"seeds": []}, "0 seeds"),
     ({"seeds": [1, 1]}, "all different"),
     ({"loss": "bounded"}, "'bounded'"),
-    ({"parameters": {"beta": 1.0}}, "'beta'"),
+    ({"parameters": {"others": 1.0}}, "'others'"),
     ({"alpha": 2.0}, "alpha 2"),
     ({"sweep": {"seed": [7]}}, "'seed'"),
     ({"sweep": {"alpha": [0.5, 2.0]}}, "alpha 2"),
@@ -201,13 +201,13 @@ def test_verdicts_count_teachers_and_each_student_is_held_against_its_own(tmp_pa
 
 
 class Fragile(DecoupledLoss):
-    """It breaks where β is large."""
+    """It breaks where others is large."""
 
     names = ("fragile",)
 
     def compute(self, z, t):
         super().compute(z, t)
-        self.dz[self.beta[:, 0, 0] > 5] = np.nan
+        self.dz[self.others[:, 0, 0] > 5] = np.nan
 
 
 def test_an_arm_that_diverges_is_reported_and_takes_nothing_with_it(tmp_path, monkeypatch, capsys):
@@ -219,16 +219,16 @@ def test_an_arm_that_diverges_is_reported_and_takes_nothing_with_it(tmp_path, mo
         (8,),
         SETTINGS,
         **options,
-        sweep={"beta": [1.0, 9.0]},
+        sweep={"others": [1.0, 9.0]},
         folder=Folder(tmp_path),
     )
-    said = "3 of 6 runs diverged: seed 0, beta 9 in epoch 1; seed 1, beta 9 in epoch 1; seed 2"
+    said = "3 of 6 runs diverged: seed 0, others 9 in epoch 1; seed 1, others 9 in epoch 1; seed 2"
     page = (tmp_path / "report.html").read_text("utf-8")
     record = json.loads((tmp_path / "results.json").read_text())
     assert list(record["diverged"]) == ["2 arms"]
     for text in (capsys.readouterr().out, page, record["diverged"]["2 arms"]):
         assert said in text and "lower the learning rate 0.01" in text
-    assert "Of 3 pairs each, some are left out, since a run diverged: 3 with beta 9." in page
+    assert "Of 3 pairs each, some are left out, since a run diverged: 3 with others 9." in page
     one, nine = record["arms"]
     assert nine["test"]["errors"] == [None] * 3
     assert nine["arm_minus_person"]["mean"] is None
@@ -240,7 +240,7 @@ def test_an_arm_that_diverges_is_reported_and_takes_nothing_with_it(tmp_path, mo
 
 def test_arms_of_which_nothing_is_left_take_nothing_from_what_was_finished(tmp_path, monkeypatch):
     monkeypatch.setattr(Classification, "losses", [Fragile])
-    problem, options = wine(), {"loss": "fragile", "sweep": {"beta": [8.0, 9.0]}}
+    problem, options = wine(), {"loss": "fragile", "sweep": {"others": [8.0, 9.0]}}
     with pytest.raises(UserError, match="diverged"):
         compare(problem, forest(problem), (8,), SETTINGS, **options, folder=Folder(tmp_path))
     record = json.loads((tmp_path / "results.json").read_text())
@@ -257,7 +257,7 @@ def test_a_stand_in_is_announced(capsys):
 
 def test_the_person_is_the_student_with_alpha_0_and_the_same_loss(decoupled):
     problem = wine()
-    options = {"loss": "decoupled", "parameters": {"beta": 3.0}, "alpha": 0.0}
+    options = {"loss": "decoupled", "parameters": {"others": 3.0}, "alpha": 0.0}
     results = compare(problem, forest(problem), (8,), SETTINGS, **options)
     assert results.difference.mean == results.difference.deviation == 0
     assert all(run.loss == "decoupled" for run in results.networks["student"].training.runs)
@@ -299,23 +299,29 @@ def test_a_loss_and_a_data_set_that_were_added_work_on_the_command_line(
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
         return command_line.main(runner)
 
-    flags = ("--dataset", "wine", "--loss", "decoupled", "--sweep", "beta=1,8")
+    flags = ("--dataset", "wine", "--loss", "decoupled", "--sweep", "others=1,8")
     assert main(*flags, "--arms", "label-smoothing") == 0
     record = json.loads((tmp_path / "results.json").read_text())
     one, eight, smoothed = record["arms"]
-    assert (one["arm"], eight["arm"], smoothed["arm"]) == ("beta 1", "beta 8", "label-smoothing")
-    assert one["test"]["loss"] == record["student"]["test"]["loss"]["values"]  # β is 1 by default
+    assert (one["arm"], eight["arm"], smoothed["arm"]) == (
+        "others 1",
+        "others 8",
+        "label-smoothing",
+    )
+    assert (
+        one["test"]["loss"] == record["student"]["test"]["loss"]["values"]
+    )  # others is 1 by default
     assert eight["test"]["loss"] != one["test"]["loss"]
-    assert "beta" in (tmp_path / "arms.csv").read_text().splitlines()[0]
+    assert "others" in (tmp_path / "arms.csv").read_text().splitlines()[0]
     page = (tmp_path / "report.html").read_text("utf-8")
-    assert "beta 8" in page and "--loss decoupled" in page
+    assert "others 8" in page and "--loss decoupled" in page
     line = json.loads((tmp_path / "configuration.json").read_text())["command"]
-    assert line.startswith("python run.py ") and "--sweep beta=1,8 --arms label-smoothing" in line
+    assert line.startswith("python run.py ") and "--sweep others=1,8 --arms label-smoothing" in line
     assert main("--dataset", "wine", "--sweep", "loss=blend,decoupled") == 0
     plain, decoupled = json.loads((tmp_path / "results.json").read_text())["arms"]
     np.testing.assert_allclose(decoupled["test"]["loss"], plain["test"]["loss"], rtol=1e-4)
     capsys.readouterr()
-    assert main("--dataset", "wine", "--sweep", "beta=1,8") == 2  # the plain loss has no β
+    assert main("--dataset", "wine", "--sweep", "others=1,8") == 2  # the plain loss has no others
     assert main("--dataset", "wine", "--loss", "decoupled", "--sweep", "gamma=1,8") == 2
     complaints = capsys.readouterr().err.splitlines()
     assert len(complaints) == 2

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from conftest import assert_same_tensors, classification_data, teacher_outputs
-from decoupled import DecoupledLoss
 from test_memory import ROWS, measured
 from test_strict_arrays import StrictBackend
 
 from nkd import MLP, Classification, Run, Settings, Training, training
 from nkd.arms import cells
 from nkd.backend import NUMPY
+from nkd.claims.decoupled import DecoupledLoss
 from nkd.distillation import arms_of, pairs
 from nkd.layers import Dense
 from nkd.losses import DistillationLoss
@@ -41,7 +41,7 @@ def student(loss="blend", seed=1, **parameters):
 def test_an_added_loss_trains_beside_others_and_each_run_is_that_run_alone(backend, decoupled):
     runs = [
         student("decoupled"),
-        student("decoupled", beta=8.0),
+        student("decoupled", others=8.0),
         student(),
         Run(1),
         Run(2),
@@ -56,16 +56,20 @@ def test_an_added_loss_trains_beside_others_and_each_run_is_that_run_alone(backe
             objective = together.history[-1].objective[replica]
             assert objective == pytest.approx(single.history[-1].objective[0])
     one, eight, plain, *_ = (together.network.tensors(replica) for replica in range(6))
-    assert_same_tensors(one, plain, 1e-9)  # β = 1: a theorem
+    assert_same_tensors(one, plain, 1e-9)  # others = 1: a theorem
     assert abs(eight["dense1.W"] - one["dense1.W"]).max() > 1e-3
 
 
 def test_each_value_of_a_parameter_of_its_own_is_an_arm(decoupled):
-    runs = [student("decoupled", beta=beta, seed=seed) for beta in (1.0, 8.0) for seed in (1, 2)]
+    runs = [
+        student("decoupled", others=others, seed=seed) for others in (1.0, 8.0) for seed in (1, 2)
+    ]
     first, arm_of_run, sharing = arms_of(runs)
     assert (first, arm_of_run, sharing) == ([0, 2], [0, 0, 1, 1], 2)
-    arms = cells({"beta": [1.0, 8.0], "loss": ["decoupled"]}, pairs((1, 2), 0.7, TEACHER, 3.0)[:2])
-    assert [arm.name for arm in arms] == ["beta 1, loss decoupled", "beta 8, loss decoupled"]
+    arms = cells(
+        {"others": [1.0, 8.0], "loss": ["decoupled"]}, pairs((1, 2), 0.7, TEACHER, 3.0)[:2]
+    )
+    assert [arm.name for arm in arms] == ["others 1, loss decoupled", "others 8, loss decoupled"]
     assert [run.arm for arm in arms for run in arm.runs] == [run.arm for run in runs]
 
 

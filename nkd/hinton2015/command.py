@@ -14,7 +14,6 @@ from simple_parsing import field
 from nkd.backend import Backend, choose
 from nkd.command_line import check_seconds, resumed, wrong
 from nkd.data import Dataset, load_classification
-from nkd.errors import UserError
 from nkd.hinton2015.experiments import Experiments, Plan
 from nkd.hinton2015.scoreboard import markdown, records, screen_tables, sentences
 from nkd.training import Settings
@@ -119,7 +118,7 @@ def run(flags: Flags, plan: Plan | None = None) -> None:
     if wanted != ["alone"] and "teacher" not in wanted:
         wanted.insert(0, "teacher")  # which all others need
     common = configuration(plan, data, backend)
-    claim(folder.path, common)
+    folder.claim(common)
     last = {"experiment": "hinton2015", "flags": dataclasses.asdict(flags)}
     resolved = {"backend": backend.name}  # in place of "auto"
     folder.write_json("configuration.json", {**common, **last, "resolved": resolved})
@@ -204,24 +203,3 @@ def configuration(plan: Plan, data: Dataset, backend: Backend) -> dict[str, Any]
     """What all results in one folder have in common, as it reads back from JSON."""
     content = {"plan": dataclasses.asdict(plan), "dataset": data.name, "backend": backend.name}
     return json.loads(json.dumps(content))
-
-
-def claim(path: Path, configured: Mapping[str, Any]) -> None:
-    """Refuse a folder with results of another configuration.
-
-    Raises:
-        UserError: it has such results, or its configuration cannot be read.
-    """
-    file = path / "configuration.json"
-    if not file.exists():
-        return
-    try:
-        there = json.loads(file.read_text("utf-8"))
-        different = [name for name in configured if there[name] != configured[name]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise UserError(f"--out {path}: {file.name} cannot be read; name another folder") from None
-    if different:
-        raise UserError(
-            f"--out {path}: holds results with another {' and '.join(different)}; "
-            "name another folder, or delete that one to start anew"
-        )

@@ -1,6 +1,5 @@
 """What is trained, on what, and what is measured; each finished experiment is kept in a file."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ import numpy as np
 from nkd.backend import Backend
 from nkd.data import Dataset
 from nkd.distillation import Classification, Run
-from nkd.errors import UserError
 from nkd.hinton2015.biases import add_bias, best_bias, matched_bias
 from nkd.report.divergence import divergence
 from nkd.report.files import CHECKPOINTS, Folder
@@ -82,16 +80,8 @@ class Experiments:
         }
 
     def kept(self, name: str, seed: int) -> Measured | None:
-        """What has been measured already, or None.
-
-        Raises:
-            UserError: it cannot be read, or is damaged.
-        """
-        path = self.folder.path / f"{name}-seed{seed}.json"
-        try:
-            return json.loads(path.read_text()) if path.exists() else None
-        except (OSError, ValueError, RecursionError):
-            raise UserError(f"{path}: cannot be read; delete it to measure it anew") from None
+        """What has been measured already, or None."""
+        return self.folder.record(f"{name}-seed{seed}")
 
     def results(self, names: Sequence[str], seeds: Sequence[int]) -> dict[int, dict[str, Measured]]:
         """All that has been measured, by seed and name."""

@@ -230,6 +230,39 @@ class Folder:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         self.write(name, f"{text}\n".encode())
 
+    def record(self, name: str) -> Any:
+        """What a JSON file of results holds; None if it is not there.
+
+        Raises:
+            UserError: it cannot be read, or is damaged.
+        """
+        path = self.path / f"{name}.json"
+        try:
+            return json.loads(path.read_text("utf-8")) if path.exists() else None
+        except (OSError, ValueError, RecursionError):
+            raise UserError(f"{path}: cannot be read; delete it to measure it anew") from None
+
+    def claim(self, configured: Mapping[str, Any]) -> None:
+        """Refuse a folder with results of another configuration.
+
+        Raises:
+            UserError: it has such results, or its configuration cannot be read.
+        """
+        file = self.path / "configuration.json"
+        if not file.exists():
+            return
+        try:
+            there = json.loads(file.read_text("utf-8"))
+            different = [name for name in configured if there[name] != configured[name]]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            reason = "cannot be read; name another folder"
+            raise UserError(f"--out {self.path}: {file.name} {reason}") from None
+        if different:
+            raise UserError(
+                f"--out {self.path}: holds results with another {' and '.join(different)}; "
+                "name another folder, or delete that one to start anew"
+            )
+
     def write_metrics(self, trainings: Sequence[tuple[Sequence[str], Training]]) -> None:
         """Write metrics.csv: a row per epoch and network; the names are those of the runs."""
         rows = []

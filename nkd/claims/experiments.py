@@ -1,0 +1,327 @@
+"""The claims, and how each is put to the test.
+
+An experiment returns two numbers for each repetition, a and b, such that the claim says a < b.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nkd import metrics
+from nkd.claims.decoupled import ClassificationInParts
+from nkd.claims.laboratory import TEACHER_SEEDS, Laboratory, errors_of, said_by
+from nkd.controls import label_smoothing, permuted_others
+from nkd.data import load_regression, validation_split
+from nkd.distillation import Classification, Regression, Run
+from nkd.random_streams import Purpose, random_stream
+from nkd.statistics import PairedDifference, paired_differences
+from nkd.training import Settings, inputs_of
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What an experiment found: arrays (n,) with a number for each repetition, less is better.
+
+    Args:
+        a, b: the claim says a < b.
+        beside: whatever else was measured, by name.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    beside: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the literature, and the experiment that it is put to.
+
+    Args:
+        name: of the claim.
+        chapter: of the course.
+        text: what is claimed.
+        source: who claims it, where.
+        compared: what a − b is.
+        expected: what one expects if the claim holds, and why.
+        experiment: measures it.
+        unit: of a and b.
+    """
+
+    name: str
+    chapter: int
+    text: str
+    source: str
+    compared: str
+    expected: str
+    experiment: Callable[[Laboratory], Measured]
+    unit: str = "test errors"
+
+
+VERDICTS = {
+    "better": "holds",
+    "worse": "does not hold",
+    "not distinguishable": "cannot be told",
+    "none": "cannot be told",
+}
+"""What the verdict on a − b says of a claim."""
+
+
+def differences(measured: list[Measured]) -> list[PairedDifference]:
+    """The verdicts on several claims, as one family: see `nkd.statistics.paired_differences`."""
+    a, b = (np.array([getattr(each, name) for each in measured]) for name in "ab")
+    return paired_differences(a, b)
+
+
+def calibration(laboratory: Laboratory) -> Measured:
+    """A temperature for each teacher, the one of least NLL on a sixth of the training rows."""
+    from scipy.optimize import minimize_scalar
+
+    held_out = Classification(validation_split(laboratory.problem.data))
+    units, settings = laboratory.plan.teacher_units, laboratory.plan.teacher
+    runs = [Run(seed) for seed in laboratory.seeds]
+    training = laboratory.train("teacher", units, runs, settings, held_out)
+    data = laboratory.problem.data
+    z_held_out = training.outputs(training.test_inputs).astype(float)
+    z = training.outputs(inputs_of(data, data.x_test, backend=training.backend)).astype(float)
+    temperatures = np.exp(
+        [
+            minimize_scalar(
+                lambda log_T, z=each: metrics.negative_log_likelihood(
+                    z[None] / np.exp(log_T), held_out.data.y_test
+                )[0],
+                bounds=(-3, 3),
+                method="bounded",
+            ).x
+            for each in z_held_out
+        ]
+    )
+    softened = z / temperatures[:, None, None]
+    before, after = (100 * metrics.calibration_error(each, data.y_test) for each in (z, softened))
+    return Measured(after, before, {"temperature": temperatures})
+
+
+def smoothed_teacher(laboratory: Laboratory) -> Measured:
+    """Students of teachers that were trained with smoothed labels, ε = 0.1, and of plain ones.
+
+    A soft loss with weight ε towards equal logits, at T = 1, is label smoothing.
+    """
+    uniform = np.zeros((len(laboratory.labels), laboratory.problem.outputs))
+    smoothed = laboratory.teachers("smoothed", alpha=0.1, targets=uniform)
+    said = said_by(smoothed)
+    found = laboratory.errors(
+        "students",
+        {
+            "Student of a plain teacher": laboratory.students(laboratory.logits),
+            "Student of a smoothed teacher": laboratory.students(said),
+            "the same at T = 1": laboratory.students(said, temperature=1.0),
+            "of the plain one at T = 1": laboratory.students(laboratory.logits, temperature=1.0),
+            "Person": laboratory.students(),
+        },
+    )
+    beside = {
+        "plain teacher": errors_of(laboratory.teacher),
+        "smoothed teacher": errors_of(smoothed),
+    }
+    return compared(found, "Student of a plain teacher", "Student of a smoothed teacher", beside)
+
+
+def other_classes(laboratory: Laboratory) -> Measured:
+    """Students of one part of the soft loss alone, beside the labels, with α = ½."""
+
+    def part(label: float, others: float) -> list[Run]:
+        weights = {"label": label, "others": others}
+        how = {"alpha": 0.5, "loss": "decoupled", "parameters": weights}
+        return laboratory.students(laboratory.logits, **how)
+
+    found = laboratory.errors(
+        "students",
+        {
+            "others alone": part(0.0, 1.0),
+            "label alone": part(1.0, 0.0),
+            "both": part(1.0, 1.0),
+            "Person": laboratory.students(),
+        },
+        problem=ClassificationInParts(laboratory.problem.data),
+    )
+    return compared(found, "others alone", "label alone")
+
+
+def logit_matching(laboratory: Laboratory) -> Measured:
+    """Students of the teacher alone, α = 1, at T = 100 and at lower temperatures."""
+    found = laboratory.errors(
+        "students",
+        {
+            f"T = {T:g}": laboratory.students(laboratory.logits, alpha=1.0, temperature=T)
+            for T in (1.0, 4.0, 20.0, 100.0)
+        }
+        | {"Person": laboratory.students()},
+    )
+    return compared(found, "T = 100", "T = 4")
+
+
+def smoothed_labels(laboratory: Laboratory) -> Measured:
+    """Students of smoothed labels that are on average as sure as the teacher."""
+    T, y = laboratory.plan.temperature, laboratory.labels
+    smoothed = [label_smoothing(z, y, T) for z in laboratory.logits]
+    return half_of_the_gain(laboratory, "smoothed labels", smoothed)
+
+
+def permuted(laboratory: Laboratory) -> Measured:
+    """Students of teachers whose answers about the other classes are in random order."""
+    pairs = zip(laboratory.logits, laboratory.seeds, strict=True)
+    said = [permuted_others(z, laboratory.labels, seed) for z, seed in pairs]
+    return half_of_the_gain(laboratory, "permuted", said)
+
+
+def half_of_the_gain(laboratory: Laboratory, name: str, targets: list[np.ndarray]) -> Measured:
+    """Students of these targets, against half of the way from the Person to the Student."""
+    found = laboratory.errors(
+        "students",
+        {
+            name: laboratory.students(targets),
+            "Student": laboratory.students(laboratory.logits),
+            "Person": laboratory.students(),
+        },
+    )
+    return Measured(found[name], (found["Student"] + found["Person"]) / 2, found)
+
+
+def agreement(laboratory: Laboratory) -> Measured:
+    """The test rows on which a network disagrees with its teacher, whose equal in size it is."""
+    units, settings = laboratory.plan.teacher_units, laboratory.plan.teacher
+    arms = laboratory.students(laboratory.asked, alpha=1.0), laboratory.students()
+    training = laboratory.train("students", units, [*arms[0], *arms[1]], settings)
+    teacher = laboratory.teacher.outputs(laboratory.teacher.test_inputs).argmax(axis=-1)
+    predicted = training.outputs(training.test_inputs).argmax(axis=-1)
+    different = predicted.reshape(2, *teacher.shape) != teacher
+    student, person = different.sum(axis=-1).astype(float)
+    return Measured(person / 2, student, {"Student": student, "Person": person})
+
+
+def born_again(laboratory: Laboratory) -> Measured:
+    """Students of their teacher's size and settings, α = ½ and T = 1 as in the paper."""
+    how = {"alpha": 0.5, "temperature": 1.0}
+    found = laboratory.errors(
+        "students",
+        {
+            "Student": laboratory.students(laboratory.asked, **how),
+            "Person": laboratory.students(),
+        },
+        units=laboratory.plan.teacher_units,
+        settings=laboratory.plan.teacher,
+    )
+    beside = {"teacher": errors_of(laboratory.teacher)}
+    return compared({**found, **beside}, "Student", "teacher")
+
+
+def on_moved_images(laboratory: Laboratory, times: int = 1) -> Settings:
+    """The students' settings on moved images, for some times the plan's epochs."""
+    settings = laboratory.plan.student
+    return dataclasses.replace(settings.lasting(times * settings.epochs), jitter=MOVED)
+
+
+MOVED = 2
+"""Pixels by which images are moved, at most."""
+
+
+def patience(laboratory: Laboratory) -> Measured:
+    """Students' gains over Persons on moved images, after four times the epochs and after them."""
+    gains: list[np.ndarray] = []
+    beside: dict[str, np.ndarray] = {}
+    for name, times in (("long", 4), ("short", 1)):
+        arms = {
+            f"Student, {name}": laboratory.students(laboratory.asked, alpha=1.0),
+            f"Person, {name}": laboratory.students(),
+        }
+        found = laboratory.errors(name, arms, settings=on_moved_images(laboratory, times))
+        student, person = found.values()
+        gains.append(student - person)
+        beside |= found
+    return Measured(gains[0], gains[1], beside)
+
+
+def consistent(laboratory: Laboratory) -> Measured:
+    """Students on moved images, whose teacher is asked about each view, or about the image once."""
+    views = (2 * MOVED + 1) ** 2
+    once = [np.broadcast_to(said, (views, *said.shape)) for said in laboratory.logits]
+    found = laboratory.errors(
+        "students",
+        {
+            "asked about each view": laboratory.students(laboratory.asked, alpha=1.0),
+            "asked once": laboratory.students(once, alpha=1.0),
+            "Person": laboratory.students(),
+        },
+        settings=on_moved_images(laboratory),
+    )
+    return compared(found, "asked about each view", "asked once")
+
+
+def bayes_teacher(laboratory: Laboratory) -> Measured:
+    """Students of the true function of Friedman's problem, and Persons, on 200 rows each."""
+    data = load_regression("friedman")
+    assert data.feature_mean is not None and data.feature_deviation is not None
+    settings = Settings(200, 32, 1e-2, report_every=0)
+    found: dict[str, list[float]] = {"Student": [], "Person": []}
+    for seed in laboratory.seeds:
+        rows = random_stream(seed, Purpose.FEWER_ROWS).permutation(len(data.x_train))[:200]
+        x = data.x_train[rows] * data.feature_deviation + data.feature_mean
+        part = dataclasses.replace(data, x_train=data.x_train[rows], y_train=data.y_train[rows])
+        runs = [Run(seed, alpha=1.0, targets=friedman(x)[:, None]), Run(seed)]
+        training = laboratory.train(f"sample-{seed}", (16, 8), runs, settings, Regression(part))
+        for name, error in zip(found, training.history[-1].test["rmse"], strict=True):
+            found[name].append(float(error))
+    return compared({name: np.array(each) for name, each in found.items()}, "Student", "Person")
+
+
+def friedman(x: np.ndarray) -> np.ndarray:
+    """The noise-free value of Friedman #1 for features x (N, 8) in [0, 1]: see `nkd.data`."""
+    first = 10 * np.sin(np.pi * x[:, 0] * x[:, 1])
+    return first + 20 * (x[:, 2] - 0.5) ** 2 + 10 * x[:, 3] + 5 * x[:, 4]
+
+
+def bigger_teacher(laboratory: Laboratory) -> Measured:
+    """Students of teachers of 64 hidden units, and of the laboratory's, which are bigger."""
+    small = laboratory.teachers("small", units=SMALLER)
+    found = laboratory.errors(
+        "students",
+        {
+            "Student of the small one": laboratory.students(said_by(small)),
+            "Student of the big one": laboratory.students(laboratory.logits),
+            "Person": laboratory.students(),
+        },
+    )
+    beside = {"small teacher": errors_of(small), "big teacher": errors_of(laboratory.teacher)}
+    return compared(found, "Student of the small one", "Student of the big one", beside)
+
+
+SMALLER = (64,)
+"""The hidden units of a smaller teacher, and of an assistant: twice those of a student."""
+
+
+def assistant(laboratory: Laboratory) -> Measured:
+    """Students of an assistant of 64 hidden units that has learned from the teacher, and of it."""
+    plan = laboratory.plan
+    runs = [
+        Run(seed + 2 * TEACHER_SEEDS, plan.alpha, plan.temperature, said)
+        for seed, said in zip(laboratory.seeds, laboratory.asked, strict=True)
+    ]
+    assistants = laboratory.train("assistants", SMALLER, runs, plan.teacher)
+    found = laboratory.errors(
+        "students",
+        {
+            "Student of the assistant": laboratory.students(said_by(assistants)),
+            "Student of the teacher": laboratory.students(laboratory.logits),
+            "Person": laboratory.students(),
+        },
+    )
+    beside = {"teacher": errors_of(laboratory.teacher), "assistant": errors_of(assistants)}
+    return compared(found, "Student of the assistant", "Student of the teacher", beside)
+
+
+def compared(
+    found: dict[str, np.ndarray], a: str, b: str, beside: dict[str, np.ndarray] | None = None
+) -> Measured:
+    """Two of the arms that were measured against each other, with all others beside them."""
+    return Measured(found[a], found[b], {**found, **(beside or {})})
