@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from nkd import distil_command, export_command
+from nkd.claims import command as claims
 from nkd.command_line import Command, Parser, called_as, exit_code_of
 from nkd.hinton2015 import command as hinton2015
 from nkd.runners import CLASSIFICATION, REGRESSION
@@ -19,6 +20,12 @@ COMMANDS = {
     ),
     "hinton2015": Command(
         hinton2015.Flags, hinton2015.run, hinton2015.DESCRIPTION, "--quick --seeds 1"
+    ),
+    "claims": Command(
+        claims.Flags,
+        claims.run,
+        claims.DESCRIPTION,
+        "--dataset digits --repetitions 20",
     ),
     "export": Command(
         export_command.Flags,

@@ -216,7 +216,9 @@ def definition_of(
         values = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
         for name in GIVEN:
             given = answered.get(values[name]) if callable(values[name]) else values[name]
-            values[name] = None if given is None else named[id(given)]
+            if given is not None:  # of equal arrays, only one is in `said`
+                given = named.get(id(given)) or digest_of(given)
+            values[name] = given
         runs.append({**values, "seed": int(run.seed), "parameters": dict(run.parameters)})
     definition = {
         "task": work.problem.task,

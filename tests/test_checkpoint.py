@@ -219,3 +219,11 @@ def test_the_description_is_json_that_people_can_read(saved):
     described = json.loads(header["__metadata__"]["description"])["definition"]
     assert described["settings"]["dropout"] == [0.3, 0.4, 0.2]
     assert [run["seed"] for run in described["runs"]] == [3, 7, 8] * 2
+
+
+def test_teachers_that_say_the_same_in_arrays_of_their_own_are_kept_as_others_are(tmp_path):
+    problem, said = Classification(classification_data()), teacher_outputs()
+    runs = [Run(0, 0.5, 2.0, said), Run(0, 0.9, 2.0, said.copy())]
+    training = Training(problem, (6, 3, 4), runs, PLAIN).run()
+    training.save(tmp_path / "kept.safetensors")
+    assert equal(Training.load(tmp_path / "kept.safetensors", problem), training)

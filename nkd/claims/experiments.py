@@ -182,6 +182,8 @@ def half_of_the_gain(laboratory: Laboratory, name: str, targets: list[np.ndarray
         {
             name: laboratory.students(targets),
             "Student": laboratory.students(laboratory.logits),
+            f"{name} at T = 1": laboratory.students(targets, temperature=1.0),
+            "Student at T = 1": laboratory.students(laboratory.logits, temperature=1.0),
             "Person": laboratory.students(),
         },
     )
@@ -325,3 +327,171 @@ def compared(
 ) -> Measured:
     """Two of the arms that were measured against each other, with all others beside them."""
     return Measured(found[a], found[b], {**found, **(beside or {})})
+
+
+GUO = "Guo, Pleiss, Sun and Weinberger 2017, On Calibration of Modern Neural Networks"
+MUELLER = "Müller, Kornblith and Hinton 2019, When Does Label Smoothing Help?"
+ZHAO = "Zhao, Cui, Song, Qiu and Liang 2022, Decoupled Knowledge Distillation"
+KIM = (
+    "Kim, Oh, Kim, Cho and Yun 2021, Comparing Kullback-Leibler Divergence and Mean Squared Error "
+    "Loss in Knowledge Distillation"
+)
+YUAN = (
+    "Yuan, Tay, Li, Wang and Feng 2020, Revisiting Knowledge Distillation via Label Smoothing "
+    "Regularization"
+)
+STANTON = (
+    "Stanton, Izmailov, Kirichenko, Alemi and Wilson 2021, Does Knowledge Distillation Really Work?"
+)
+FURLANELLO = "Furlanello, Lipton, Tschannen, Itti and Anandkumar 2018, Born-Again Neural Networks"
+BEYER = (
+    "Beyer, Zhai, Royer, Markeeva, Anil and Kolesnikov 2022, Knowledge distillation: A good "
+    "teacher is patient and consistent"
+)
+MENON = "Menon, Rawat, Reddi, Kim and Kumar 2021, A Statistical Perspective on Distillation"
+CHO = "Cho and Hariharan 2019, On the Efficacy of Knowledge Distillation"
+MIRZADEH = (
+    "Mirzadeh, Farajtabar, Li, Levine, Matsukawa and Ghasemzadeh 2020, Improved Knowledge "
+    "Distillation via Teacher Assistant"
+)
+
+CLAIMS = [
+    Claim(
+        "calibration",
+        1,
+        "One temperature, fitted on held-out rows, calibrates a network",
+        GUO,
+        "calibration error of the teacher after that, minus before",
+        "The error falls, and the temperature is above 1: networks are too sure of themselves.",
+        calibration,
+        "% of calibration error",
+    ),
+    Claim(
+        "smoothed-teacher",
+        2,
+        "A teacher that was trained with smoothed labels teaches worse",
+        MUELLER,
+        "Student of a plain teacher, minus Student of one with smoothed labels (ε = 0.1)",
+        "The smoothed teacher is no worse itself, but its Students make more errors.",
+        smoothed_teacher,
+    ),
+    Claim(
+        "other-classes",
+        3,
+        "What the teacher says about the other classes is what helps, not how sure it is",
+        ZHAO,
+        "Student of the part about the other classes alone, minus of the part about the label",
+        "Beside the labels, the first part alone does better than the second alone.",
+        other_classes,
+    ),
+    Claim(
+        "logit-matching",
+        4,
+        "Matching the teacher's logits is better than KL at a moderate temperature",
+        KIM,
+        "Student at T = 100, where the soft loss is that of logits, minus at T = 4 (α = 1)",
+        "The Student at T = 100 makes fewer errors.",
+        logit_matching,
+    ),
+    Claim(
+        "smoothed-labels",
+        5,
+        "Smoothed labels do most of what a teacher does",
+        YUAN,
+        "Student of smoothed labels as sure as the teacher, minus the mean of Student and Person",
+        "Students of smoothed labels keep more than half of the Student's gain.",
+        smoothed_labels,
+    ),
+    Claim(
+        "agreement",
+        6,
+        "Even a student of the teacher's own size remains far from being its copy",
+        STANTON,
+        "half of the rows on which a network of this size disagrees with the teacher that has not "
+        "learned from it, minus the rows on which the Student disagrees",
+        "More than half of the disagreement is still there.",
+        agreement,
+        "test rows",
+    ),
+    Claim(
+        "born-again",
+        6,
+        "A student of the teacher's own size becomes better than its teacher",
+        FURLANELLO,
+        "Student, trained as the teacher was, minus its teacher (α = ½, T = 1)",
+        "The Student makes fewer errors than its teacher.",
+        born_again,
+    ),
+    Claim(
+        "patience",
+        7,
+        "On moved images, the longer the training, the more a teacher brings",
+        BEYER,
+        "Student − Person after four times the epochs, minus after the epochs (α = 1)",
+        "The Student's advantage grows.",
+        patience,
+    ),
+    Claim(
+        "consistent",
+        7,
+        "A teacher must see the very image that the student sees",
+        BEYER,
+        "Student whose teacher is asked about each moved image, minus one whose teacher was asked "
+        "once about the image as it is (α = 1)",
+        "The Student makes fewer errors where the teacher sees what it sees.",
+        consistent,
+    ),
+    Claim(
+        "permuted",
+        8,
+        "Which classes resemble each other matters little: permuted, they teach as well",
+        FURLANELLO,
+        "Student of a teacher whose other classes are permuted, minus the mean of Student and "
+        "Person",
+        "Students of permuted answers keep more than half of the Student's gain.",
+        permuted,
+    ),
+    Claim(
+        "bayes-teacher",
+        9,
+        "A teacher that knows the true mean helps, since it removes the noise of labels",
+        MENON,
+        "Student of Friedman's true function, minus Person, both on the same 200 noisy rows, "
+        "others in each repetition",
+        "The Student's error is smaller.",
+        bayes_teacher,
+        "test RMSE",
+    ),
+    Claim(
+        "bigger-teacher",
+        10,
+        "A bigger and better teacher is not a better teacher",
+        CHO,
+        "Student of a teacher of 64 hidden units, minus Student of the bigger one",
+        "The bigger teacher makes fewer errors itself, but its Students make more.",
+        bigger_teacher,
+    ),
+    Claim(
+        "assistant",
+        10,
+        "An assistant of medium size between teacher and student helps",
+        MIRZADEH,
+        "Student of an assistant of 64 hidden units that learned from the teacher, minus Student "
+        "of the teacher",
+        "The Student of the assistant makes fewer errors.",
+        assistant,
+    ),
+]
+"""All of them, in the order of the course's chapters."""
+
+
+def sentence(claim: Claim, difference: PairedDifference) -> str:
+    """What came out, in words."""
+    if difference.low is None or difference.high is None:
+        interval = "without an interval"
+    else:
+        interval = f"interval {difference.low:+.3g} to {difference.high:+.3g}"
+    return (
+        f"{difference.mean:+.3g} {claim.unit} ({interval}, {difference.pairs} repetitions): "
+        f"{VERDICTS[difference.verdict]}"
+    )

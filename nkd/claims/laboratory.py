@@ -132,9 +132,9 @@ class Laboratory:
         return self.teachers("teacher", shared=True)
 
     @cached_property
-    def logits(self) -> np.ndarray:
-        """What it says about the training rows, (n, N, C)."""
-        return said_by(self.teacher)
+    def logits(self) -> list[np.ndarray]:
+        """What it says about the training rows, (N, C) in each repetition."""
+        return list(said_by(self.teacher))
 
     @cached_property
     def asked(self) -> list[Callable[[np.ndarray], np.ndarray]]:
@@ -147,7 +147,7 @@ class Laboratory:
         """The runs of one arm: a student for each repetition.
 
         Args:
-            targets: what each one's teacher says, (n, N, C); None for Persons.
+            targets: what each one's teacher says, or the teacher to be asked; None for Persons.
             changed: what else a `Run` has, where it is not that of the plan.
         """
         if targets is None:
