@@ -364,6 +364,8 @@ def check(cross_entropy):
     (B, C), theta = (5, 4), 1e-5
     z, y = generator.normal(0, 2, (B, C)), softmax(generator.normal(0, 1.5, (B, C)))
     value, dz = called(cross_entropy, z, y)
+    if np.shape(value) not in ((), (B,)):
+        raise Wrong(f"The value should be one number. It has the shape {np.shape(value)}.")
     right, gradient = engine_cross_entropy(z, y)
     q, log_q = softmax(z), log_softmax(z)
     expect_none(
@@ -387,6 +389,7 @@ def check(cross_entropy):
             -log_q[np.arange(B), y.argmax(axis=1)].mean(),
             "Only the target's largest class counts in the value. A soft target speaks of all.",
         ),
+        (-(y * log_softmax(q)).sum() / B, "Softmax is taken twice: z are logits."),
         *(
             (
                 -(y * (z - np.log(np.exp(z).sum(axis=axis)))).sum() / B,
@@ -445,7 +448,7 @@ def check(cross_entropy):
             if not abs(difference - np.asarray(dz)[n, c]) < 1e-7:
                 raise Wrong(
                     f"{where} dz is not the derivative of your value: in row {n}, class {c}, it is "
-                    f"{np.asarray(dz)[n, c]:.6f}, and a central difference says {difference:.6f}."
+                    f"{np.asarray(dz)[n, c]:.8f}, and a central difference says {difference:.8f}."
                 )
         expect_pair((value, dz), z, y, where)
     z, y = generator.normal(0, 3, (4, 6)), np.eye(6)[[5, 0, 0, 2]]
@@ -455,7 +458,8 @@ def check(cross_entropy):
         where = f"At the logits {row} and the hard label {label}"
         expect_pair(called(cross_entropy, z, y), z, y, where)
     z, y = np.array([[3, 0, -2], [1, 1, 4]]), np.array([[0, 1, 0], [0, 0, 1]])
-    expect_pair(called(cross_entropy, z, y), z, y, "Where z and y are arrays of whole numbers")
+    where = "Where z and y are arrays of whole numbers, which can hold no fractions,"
+    expect_pair(called(cross_entropy, z, y), z, y, where)
     z, y = generator.normal(0, 3, (2, 5)).astype(np.float32), np.eye(5, dtype=np.float32)[[1, 4]]
     expect_pair(called(cross_entropy, z, y), z, y, "In float32", 1e-5)
     return (
