@@ -63,8 +63,8 @@ def _():
     **Step 5: look at it.** The gradient is the error itself. A class with too much probability is
     pushed down, one with too little is pulled up, each by just what it has too much or too little.
     The numbers of a row add up to 0, since $q$ and $y$ both add up to 1: nothing is spent on a
-    shift of all logits, which nobody could see. And none of them is ever larger than 1: a row that
-    is terribly wrong pulls at most $\sqrt 2$ as a whole.
+    shift of all logits, which nobody could see. And each of them lies between $-1$ and 1: the
+    gradient of a row that is terribly wrong is at most $\sqrt 2$ long.
 
     ## The same with a teacher
 
@@ -104,7 +104,7 @@ def _():
     belong together. Where $q$ is nearly at a corner, all of $J$ is nearly 0: softmax is
     *saturated*, and $q$ hardly moves when the logits do. A loss without the logarithm, such as
     $\tfrac12\sum_c (q_c - y_c)^2$, has the gradient $J(q - y)$. At a corner it lets go, whether the
-    corner is the right one or a wrong one. Cross-entropy does not.
+    corner is the right one or a wrong one. Cross-entropy lets go only where $q$ is right.
 
     A small step against the gradient moves the logits by $-(q - y)$, times its length. So to first
     order it moves the probabilities by $-J(q - y)$, times the same. Those are the arrows of the
