@@ -70,8 +70,9 @@ def _():
     \;\longrightarrow\; \frac{\hat z_c - \hat\zeta_c}{C} \qquad (T \to \infty)
     $$
 
-    **Step 6: read the limit.** It is the gradient of $\frac{1}{2C}\sum_c(\hat z_c - \hat\zeta_c)^2$.
-    At a high temperature, distillation is least squares between centred logits. All classes count
+    **Step 6: read the limit.** It is the gradient of
+    $\frac{1}{2C}\sum_c(\hat z_c - \hat\zeta_c)^2$. At a high temperature, distillation is
+    least squares between centred logits. All classes count
     alike, also those of which the teacher says at $T = 1$ that they are out of the question. And
     the more classes there are, the weaker it pulls at each: $T^2$ does nothing about the $1/C$.
 
@@ -87,10 +88,12 @@ def _():
     $$
 
     Beside the first term, the second one is about as large as a logit beside $2T$. A network that
-    has been trained for some time has logits of 10 and more; then nothing is settled at the $T = 4$
-    that people use, and the factor can be wrong in both directions. Give one class the logit $a$ and all others 0,
-    with $\rho = e^{a/T}/(e^{a/T} + C - 1)$ for its probability, and let teacher and student differ
-    a little in $a$. Without the factor, the gradient is in proportion to $\rho(1-\rho)/T^2$. Start
+    has been trained for some time has logits of 10 and more. So at the $T = 4$ that people use,
+    nothing is settled, and the factor can be wrong in both directions.
+
+    *Too weak.* Give one class the logit $a$ and all others 0, with
+    $\rho = e^{a/T}/(e^{a/T} + C - 1)$ for its probability, and let teacher and student differ a
+    little in $a$. Without the factor, the gradient is in proportion to $\rho(1-\rho)/T^2$. Start
     from $\rho = \tfrac12$ at $T = 1$ and go to $T = 10$:
 
     | classes | the gradient without $T^2$ becomes | with $T^2$ |
@@ -99,10 +102,11 @@ def _():
     | 10 | 234 times smaller | becomes 2.3 times smaller |
     | 1,000 | 12,568 times smaller | becomes 126 times smaller |
 
-    It can also go the other way. Let there be ten classes, a teacher with the logit 12 for the
-    label and a student with 5. Both are nearly sure at $T = 1$, so they hardly differ. From $T = 1$
-    to $T = 4$ the soft gradient *with* $T^2$ grows from length 0.060 to 1.73, and the hard one is
-    0.060 at both. For $T \to 0$, at last, it goes to 0, since no class can get more than $T$.
+    *Too strong.* Let there be ten classes, a teacher with the logit 12 for the label and a student
+    with 5. Both are nearly sure at $T = 1$, so they hardly differ. From $T = 1$ to $T = 4$ the soft
+    gradient *with* $T^2$ grows from length 0.060 to 1.73, and the hard one is 0.060 at both.
+
+    And for $T \to 0$ it goes to 0, since none of its numbers is larger than $T$.
     """)
     return
 
@@ -287,6 +291,16 @@ def centred(z):
 
 
 @app.function
+def described(where, got, right):
+    """How a wrong result differs from the right one."""
+    factor = (got * right).sum() / (right * right).sum()
+    if np.allclose(got, factor * right):
+        return f"{where}: all of it is {factor:.6g} times what it should be."
+    rows = got[0].round(6).tolist(), right[0].round(6).tolist()
+    return f"{where}: the first row is {rows[0]}, and should be {rows[1]}."
+
+
+@app.function
 def check_soft_gradient(soft_gradient):
     """What is wrong with a soft gradient."""
     generator = np.random.default_rng(0)
@@ -296,6 +310,7 @@ def check_soft_gradient(soft_gradient):
     q, p, q_1, p_1 = softmax(z, T), softmax(z_teacher, T), softmax(z), softmax(z_teacher)
     of_columns = softmax(z.T, T).T - softmax(z_teacher.T, T).T
     multiplied = softmax(z, 1 / T) - softmax(z_teacher, 1 / T)
+    reverse, squared = q * np.log(q / p), q * (q - p)
     expect_none(
         got,
         (-right, "The sign is wrong: a class of which the student is too sure has to go down."),
@@ -338,10 +353,20 @@ def check_soft_gradient(soft_gradient):
             )
             for factor in (1, T**2, 1 / B, T**2 / B)
         ),
-        (
-            T * (p - q) * p / B,
-            "This looks like KL in the other direction. Here the teacher's p_T comes first and "
-            "weighs the logarithms.",
+        *(
+            (
+                factor * (reverse - q * reverse.sum(axis=1, keepdims=True)) / B,
+                "This is the gradient of KL(q_T ‖ p_T). Here p_T comes first: the teacher weighs "
+                "the logarithms.",
+            )
+            for factor in (1, T, 1 / T)
+        ),
+        *(
+            (
+                factor * (squared - q * squared.sum(axis=1, keepdims=True)) / B,
+                "This is the gradient of a squared error between q_T and p_T. KL is asked for.",
+            )
+            for factor in (1, T, 1 / T, 2, 2 * T, 2 / T)
         ),
         (T * q / B, "The teacher is missing."),
         (
@@ -349,8 +374,8 @@ def check_soft_gradient(soft_gradient):
             "This is the limit for large T. At T = 3 it does not hold yet.",
         ),
     )
-    numbers = f"at T = 3, B = 5, C = 4 the first row should be {right[0].round(4).tolist()}"
-    expect_close(got, right, f"`soft_gradient` is wrong: {numbers}; it is {got[0].tolist()}.")
+    where = "`soft_gradient` is wrong at T = 3, B = 5, C = 4"
+    expect_close(got, right, described(where, got, right))
     for rows, classes, T in ((1, 2, 1), (3, 7, 0.5), (6, 3, 20.0), (2, 50, 1000.0), (2, 5, 1e6)):
         z, z_teacher = generator.normal(0, 3, (2, rows, classes))
         hint = (
@@ -438,10 +463,7 @@ def check_limit(limit):
             "The limit is close, but not exact, as if it was computed at a large T. There is a "
             "formula without T, which is right to all digits.",
         )
-    numbers = f"the first row should be {right[0].round(4).tolist()}"
-    expect_close(
-        got, right, f"`limit` is wrong: with B = 5 and C = 4, {numbers}; it is {got[0].tolist()}."
-    )
+    expect_close(got, right, described("`limit` is wrong at B = 5, C = 4", got, right))
     for rows, classes, scale in ((1, 2, 1), (2, 50, 1), (3, 7, 1e-6), (6, 3, 1e6), (4, 4, 1e9)):
         z, z_teacher = generator.normal(0, scale, (2, rows, classes))
         hint = (
@@ -491,8 +513,9 @@ def _():
     \hat p_k = \frac{p_k}{1 - p_y}, \qquad \hat q_k = \frac{q_k}{1 - q_y} \qquad (k \ne y)
     $$
 
-    **Step 1: split the value.** For $k \ne y$, insert $p_k = (1 - p_y)\,\hat p_k$ and likewise $q_k$
-    into the KL divergence. The logarithm of a product is a sum, and the $\hat p_k$ add up to 1:
+    **Step 1: split the value.** For $k \ne y$, insert $p_k = (1 - p_y)\,\hat p_k$ into the KL
+    divergence, and likewise $q_k$. The logarithm of a product is a sum, and the $\hat p_k$ add up
+    to 1:
 
     $$
     \mathrm{KL}(p \Vert q) = \underbrace{p_y \log\frac{p_y}{q_y}
@@ -540,8 +563,8 @@ def _():
 
     Zhao et al. found these two parts (*Decoupled Knowledge Distillation*, 2022). They report that
     the second one carries what is useful: that a student learns about as much from the part about
-    the other classes alone as from both, and much less from the part about the label alone. The
-    mechanism is that of the last paragraph: only the second part holds what the labels do not say.
+    the other classes alone as from both, and little or nothing from the part about the label alone.
+    The mechanism is that of the last paragraph: only the second part holds what the labels do not say.
     If this is so, students with both parts and with the second one make about equally few errors,
     and those with the first one make more. But mind the 0 in step 2. In the paper the hard loss
     teaches the label besides. Here $\alpha = 1$: with the second part alone, nothing pulls at the
@@ -575,10 +598,10 @@ def _():
         (
             "A program forgets the $T^2$ and trains at $T = 10$ with $\\alpha = 0.5$. Which "
             "$\\alpha$ would a program with the factor need, to do the same?",
-            "About 0.01. Without the factor, the weights of the two parts are to each other as "
-            "0.5 to 0.5; with it, a soft weight of $\\alpha T^2$ stands against $1 - \\alpha$. Both "
-            "are equal at $\\alpha = 1/101$. The gradient is then larger by a common factor of "
-            "about 2, which is a matter of the learning rate.",
+            "About 0.01. Without the factor, the soft and the hard gradient have equal weights. "
+            "With it they have $\\alpha T^2$ and $1 - \\alpha$, which are equal at "
+            "$\\alpha = 1/101$. (Both are then twice as large as before; that is a matter of the "
+            "learning rate.)",
         ),
         (
             "At a very high $T$, a teacher's logits for two hopeless classes are $-8$ and $-12$. "
