@@ -62,8 +62,8 @@ def _():
     $$
 
     **Step 5: undo it.** So the soft gradient falls like $1/T^2$, while the hard one, $q - y$, has
-    no $T$ in it. At $T = 10$ the teacher's part would be about 100 times smaller than it looks from
-    $\alpha$. Multiplied by $T^2$, it has a limit that does not depend on $T$:
+    no $T$ in it. Ten times the temperature makes the teacher's part 100 times smaller, and the same
+    $\alpha$ means something else. Multiplied by $T^2$, it has a limit that does not depend on $T$:
 
     $$
     T^2\,\frac{\partial\,\mathrm{KL}}{\partial z_c} = T\,(q_{T,c} - p_{T,c})
@@ -82,9 +82,9 @@ def _():
     comes from $e^x \approx 1 + x + x^2/2$. Write $m(x)$ for the mean of $x_c^2$ over the classes:
 
     $$
-    T\,(q_{T,c} - p_{T,c}) = \frac{\hat z_c - \hat\zeta_c}{C}
-    + \frac{\bigl(\hat z_c^2 - m(\hat z)\bigr) - \bigl(\hat\zeta_c^2 - m(\hat\zeta)\bigr)}{2\,C\,T}
-    + O(T^{-2})
+    T\,(q_{T,c} - p_{T,c}) = \frac{\hat z_c - \hat\zeta_c}{C} +
+    \frac{\bigl(\hat z_c^2 - m(\hat z)\bigr) -
+    \bigl(\hat\zeta_c^2 - m(\hat\zeta)\bigr)}{2\,C\,T} + O(T^{-2})
     $$
 
     Beside the first term, the second one is about as large as a logit beside $2T$. A network that
@@ -124,12 +124,19 @@ def lengths(T, classes, teacher, behind):
 
 
 @app.function
+def change(ratio):
+    """A ratio of two lengths in words."""
+    times = f"{float(f'{max(ratio, 1 / ratio):.3g}'):,g}"
+    return "as long" if times == "1" else f"{times} times {'longer' if ratio > 1 else 'shorter'}"
+
+
+@app.function
 def picture(figure, classes=10, teacher=12.0, behind=7.0):
     """The length of one row's soft gradient over T, with and without the factor T².
 
     All logits are 0 but the label's: `teacher`, and for the student less by `behind`.
     """
-    T = np.geomspace(0.3, 300, 400)
+    T = np.geomspace(0.3, 300, 250)
     difference, limit, hard = lengths(T, classes, teacher, behind)
     axes = figure.subplots()
     near = np.abs(T * difference / limit - 1) <= 0.1
@@ -145,9 +152,9 @@ def picture(figure, classes=10, teacher=12.0, behind=7.0):
     axes.set_ylabel("length of the gradient of a row")
     at_1, at_10 = lengths((1, 10), classes, teacher, behind)[0]
     axes.set_title(
-        f"From T = 1 to T = 10: times {at_10 / at_1 / 10:.3g} without T², "
-        f"times {at_10 / at_1 * 10:.3g} with it.\n"
-        f"Grey: from T = {settled:.2g} on, T² makes it constant within 10 %.",
+        f"From T = 1 to T = 10: {change(at_10 / at_1 / 10)} without T², "
+        f"{change(at_10 / at_1 * 10)} with it.\n"
+        f"Grey: from T = {float(f'{settled:.2g}'):g} on, T² makes it constant within 10 %.",
         fontsize="medium",
     )
     figure.legend(loc="outside right upper", fontsize="small")
@@ -237,7 +244,7 @@ def soft_gradient(z, z_teacher, T):
 
 @app.function
 def limit(z, z_teacher):
-    """What `soft_gradient` goes to, with all that belongs to it, when T goes to infinity.
+    """What `soft_gradient` goes to, all its factors included, when T goes to infinity.
 
     Args:
         z: the student's logits (B, C), any numbers.
@@ -293,6 +300,9 @@ def centred(z):
 @app.function
 def described(where, got, right):
     """How a wrong result differs from the right one."""
+    if got.dtype.kind not in "fiu":
+        return where
+    got = got.astype(np.float64)
     factor = (got * right).sum() / (right * right).sum()
     if np.allclose(got, factor * right):
         return f"{where}: all of it is {factor:.6g} times what it should be."
@@ -518,10 +528,10 @@ def _():
     to 1:
 
     $$
-    \mathrm{KL}(p \Vert q) = \underbrace{p_y \log\frac{p_y}{q_y}
-    + (1-p_y)\log\frac{1-p_y}{1-q_y}}_{\text{the label, or another?}}
-    + (1-p_y)\,\underbrace{\sum_{k \ne y} \hat p_k \log\frac{\hat p_k}{\hat q_k}}_{\text{if another,
-    which?}}
+    \mathrm{KL}(p \Vert q) = \underbrace{p_y \log\frac{p_y}{q_y} +
+    (1-p_y)\log\frac{1-p_y}{1-q_y}}_{\text{the label, or another?}} +
+    (1-p_y)\,\underbrace{\sum_{k \ne y} \hat p_k
+    \log\frac{\hat p_k}{\hat q_k}}_{\text{if another, which?}}
     $$
 
     **Step 2: the second part.** $\hat q$ is a softmax over the logits of the other classes alone.
@@ -564,11 +574,11 @@ def _():
     Zhao et al. found these two parts (*Decoupled Knowledge Distillation*, 2022). They report that
     the second one carries what is useful: that a student learns about as much from the part about
     the other classes alone as from both, and little or nothing from the part about the label alone.
-    The mechanism is that of the last paragraph: only the second part holds what the labels do not say.
-    If this is so, students with both parts and with the second one make about equally few errors,
-    and those with the first one make more. But mind the 0 in step 2. In the paper the hard loss
-    teaches the label besides. Here $\alpha = 1$: with the second part alone, nothing pulls at the
-    label's own logit.
+    The mechanism is that of the last paragraph: only the second part holds what a label does not
+    say. If this is so, students with both parts and with the second one make about equally few
+    errors, and those with the first one make more. But mind the 0 in step 2. In the paper the hard
+    loss teaches the label besides. Here $\alpha = 1$: with the second part alone, nothing pulls at
+    the label's own logit.
     """)
     return
 
