@@ -71,10 +71,10 @@ def _():
     $$
 
     **Step 6: read the limit.** It is the gradient of
-    $\frac{1}{2C}\sum_c(\hat z_c - \hat\zeta_c)^2$. At a high temperature, distillation is
-    least squares between centred logits. All classes count
-    alike, also those of which the teacher says at $T = 1$ that they are out of the question. And
-    the more classes there are, the weaker it pulls at each: $T^2$ does nothing about the $1/C$.
+    $\frac{1}{2C}\sum_c(\hat z_c - \hat\zeta_c)^2$. At a high temperature, distillation is least
+    squares between centred logits. All classes count alike, also those of which the teacher says at
+    $T = 1$ that they are out of the question. And the more classes there are, the weaker it pulls
+    at each: $T^2$ does nothing about the $1/C$.
 
     ## Where "roughly" ends
 
