@@ -89,13 +89,13 @@ def _():
     **Step 2: how loud each part is.** The soft loss splits the same way (section 23):
 
     $$
-    \mathrm{KL}(p \Vert q) = p_y \log\frac{p_y}{q_y} + (1-p_y)\log\frac{1-p_y}{1-q_y}
-    + (1-p_y) \sum_{k \ne y} \hat p_k \log\frac{\hat p_k}{\hat q_k}
+    \mathrm{KL}(p \Vert q) = p_y \log\frac{p_y}{q_y} + (1-p_y)\log\frac{1-p_y}{1-q_y} +
+    (1-p_y) \sum_{k \ne y} \hat p_k \log\frac{\hat p_k}{\hat q_k}
     $$
 
     The first two terms see only how sure the teacher is. The sum compares the other classes, and
-    its weight is $1 - p_y$. On the digits the Teacher's mean $1 - p_y$ is 1.5 % at $T = 1$ and
-    38 % at $T = 4$. So at $T = 1$ nothing that is done to $\hat p$ can matter much, and a
+    its weight is $1 - p_y$. On the digits the Teacher's mean $1 - p_y$ is 2.3 % at $T = 1$ and
+    39 % at $T = 4$. So at $T = 1$ nothing that is done to $\hat p$ can matter much, and a
     temperature turns that channel up.
 
     **Step 3: random targets are their mean, plus noise.** A target enters the loss linearly:
@@ -162,6 +162,7 @@ def picture(figure, rows=50, alpha=1.0, T=4):
     answers, bars = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1.1, 1)})
     show_answers(answers, rows, T)
     show_differences(bars, students(rows, alpha, T), persons(rows))
+    bars.set_yticklabels([])  # they stand at the left, in the same order
     figure.suptitle(f"Students of {rows} rows, with α = {alpha:g}", size=11)
 
 
@@ -192,7 +193,7 @@ def _():
 def _(T, alpha, rows):
     lesson.moving(
         picture,
-        (11, 3.2),
+        (9.5, 3.2),
         "A table of the probabilities that four kinds of targets give to one digit, and bars of "
         "the errors of their Students less those of the Person, with intervals",
         {"rows": rows.value, "alpha": alpha.value, "T": T.value},
@@ -221,10 +222,11 @@ def _():
     harm of a falsehood, there has to be a control that destroys the same and adds nothing. You
     write it below.
 
-    **Why few rows.** A student's error is a bias and a variance (section 31), and what a better
-    target takes from the variance falls like $1/N$. Nearly all labels of the digits are certain, so
-    it is not the noise of labels that the Teacher removes here. It has seen the rows that the
-    Student has not, and each of its answers places a row among them.
+    **Why few rows.** A student's error consists of a bias and a variance, the scatter over training
+    rows and seeds (section 31). The fewer rows, the larger the scatter, and the more a better
+    target can take from it. Nearly all labels of the digits are certain, so it is not the noise of
+    labels that the Teacher removes here. It has seen the rows that the Student has not, and each of
+    its answers places a row among them.
     """)
     return
 
@@ -298,19 +300,18 @@ def say_what_is_wrong(got, z, y, T):
         )
     if like(sure, three_parts(z, y, 1.0)[0]) and T != 1:
         raise Wrong("The label has the probability that the teacher gives it at T = 1, not at T.")
-    top = z.argmax(axis=1)
-    if like(three_parts(got, top, T)[0], three_parts(z, top, T)[0]) and spread.max() > 1e-4:
+    if spread.max() > 1e-4:
         if like(sure, wanted):
             raise Wrong(
                 "The label's probability is right. The others still differ from each other, so "
                 "the row still says what it resembles."
             )
-        raise Wrong(
-            "The largest probability is kept. Where the teacher is wrong, that is not the label's."
-        )
-    if spread.max() > 1e-4:
-        if like(sure, wanted):
-            raise Wrong("The label's probability is right, but the others are not alike in a row.")
+        top = z.argmax(axis=1)
+        if like(three_parts(got, top, T)[0], three_parts(z, top, T)[0]):
+            raise Wrong(
+                "The largest probability is kept. Where the teacher is wrong, that is not the "
+                "label's."
+            )
         raise Wrong("The other classes of a row do not all have the same probability.")
     if like(sure, wanted):
         return
@@ -326,6 +327,11 @@ def say_what_is_wrong(got, z, y, T):
         raise Wrong("The others get too little: count the classes that share what is left.")
     if like(off, np.log(C - 1)):
         raise Wrong("Each other class gets all that is left. They have to share it.")
+    if np.ptp(off) < 1e-4 and len(y) > 1:
+        raise Wrong(
+            f"With {C} classes, the odds against the label are {np.exp(off[0]):.3g} times what they "
+            "should be, in every row: count the classes that share what is left."
+        )
     if like(rest - sure, others.mean(axis=1) / T + np.log(C - 1) - label / T):
         raise Wrong(
             "The others' logits are averaged, which is not to average their probabilities. So "
@@ -335,8 +341,8 @@ def say_what_is_wrong(got, z, y, T):
         raise Wrong("All others get the largest logit among them. Their sum has to stay.")
     raise Wrong(
         f"The others are alike, but the label's probability is {np.exp(sure[0]):.4f} in the first "
-        f"row, where the teacher gives it {np.exp(wanted[0]):.4f} at T = {T:g}. Everything is done "
-        "within a row: does a sum or a mean of yours go over all rows?"
+        f"row, where the teacher gives it {np.exp(wanted[0]):.4f} at T = {T:g}. Does a sum or a mean of "
+        "yours go over all rows, or is T missing in one of the places where it belongs?"
     )
 
 
@@ -367,7 +373,8 @@ def check(sureness_only):
         say_what_is_wrong(got, z, y, T)
         hint = (
             f"With {N} rows of {C} classes, {np.dtype(kind)}, at T = {T:g}, the label's "
-            "probability is not the teacher's in each row, or the others are not alike."
+            "probability is not the teacher's in each row, or the others are not alike. Perhaps "
+            "something was added, or cut off, to keep away from 0."
         )
         sure, rest, spread = three_parts(got, y, T)
         wanted, left, _ = three_parts(z, y, T)
@@ -396,6 +403,8 @@ def check(sureness_only):
             where = f"With a label's logit that is {gap:g} above the others"
             if shift:
                 where += f" and {shift:+g} on all logits"
+            if shift and not np.isfinite(got).all():
+                hint = "It is right without the latter: an exponential overflows or underflows."
             if not np.isfinite(got).all():
                 raise Wrong(f"{where}, there is {got[~np.isfinite(got)].flat[0]}. {hint}")
             sure, rest, spread = three_parts(got, y, 1.0)
