@@ -212,15 +212,14 @@ def _():
     targets is clearly better or worse than labels, and permuting the others does no harm, as step 2
     says. Where does it begin to do harm, and how large does that become next to what the Teacher
     gives? Then keep $T = 16$ and go from 20 rows to 400. The Teacher has less and less to give; the
-    permuted targets take away as much as before. So what a control loses does not measure what the
+    permuted targets take away about as much as before. So what a control loses does not measure what the
     teacher gave.
 
     **Step 5: what a control can show.** If a control does as well as the teacher, what it destroys
     was not the reason for the gain. If it does worse, it is *not* shown that what it destroys was
-    the reason: by step 3 a control can do harm of its own. The permuted targets say of each row
-    that it resembles some class that it does not resemble. To tell the loss of a truth from the
-    harm of a falsehood, there has to be a control that destroys the same and adds nothing. You
-    write it below.
+    the reason: by step 3 a control can do harm of its own. The permuted targets invent a
+    resemblance for each row. To tell the loss of a truth from the harm of an invention, there has
+    to be a control that destroys the same and invents nothing. You write it below.
 
     **Why few rows.** A student's error consists of a bias and a variance, the scatter over training
     rows and seeds (section 31). The fewer rows, the larger the scatter, and the more a better
@@ -329,8 +328,8 @@ def say_what_is_wrong(got, z, y, T):
         raise Wrong("Each other class gets all that is left. They have to share it.")
     if np.ptp(off) < 1e-4 and len(y) > 1:
         raise Wrong(
-            f"With {C} classes, the odds against the label are {np.exp(off[0]):.3g} times what they "
-            "should be, in every row: count the classes that share what is left."
+            f"With {C} classes, the odds against the label are {np.exp(off[0]):.3g} times what "
+            "they should be, in every row: count the classes that share what is left."
         )
     if like(rest - sure, others.mean(axis=1) / T + np.log(C - 1) - label / T):
         raise Wrong(
@@ -341,8 +340,8 @@ def say_what_is_wrong(got, z, y, T):
         raise Wrong("All others get the largest logit among them. Their sum has to stay.")
     raise Wrong(
         f"The others are alike, but the label's probability is {np.exp(sure[0]):.4f} in the first "
-        f"row, where the teacher gives it {np.exp(wanted[0]):.4f} at T = {T:g}. Does a sum or a mean of "
-        "yours go over all rows, or is T missing in one of the places where it belongs?"
+        f"row, where the teacher gives it {np.exp(wanted[0]):.4f} at T = {T:g}. Does a sum or a "
+        "mean of yours go over all rows, or is T missing in one of the places where it belongs?"
     )
 
 
@@ -426,9 +425,9 @@ def _():
 def _():
     mo.md(r"""
     **Predict.** Your Students are told, for each of their rows, how sure the Teacher is. That is
-    more than smoothed labels tell them, and nothing of it is false, unlike the permuted targets. At
-    the settings of the sliders above, will they make more or fewer errors than the Person? Decide
-    first.
+    more than smoothed labels tell them, and unlike the permuted targets it invents no resemblance.
+    At the settings of the sliders above, will they make more or fewer errors than the Person?
+    Decide first.
     """)
     return
 
@@ -479,8 +478,9 @@ def _(T, alpha, prediction, rows):
                 mo.md(
                     f"You predicted: **{prediction.value}**. Move $T$ to 2 and to 16, and see "
                     "whether the answer is the same. The difference to the permuted targets is what"
-                    " falsehoods cost; the difference to the Teacher's is what the truth about the "
-                    "other classes is worth."
+                    " invented resemblances cost; the difference to the Teacher's is what the true "
+                    "ones are worth. Not even your targets are silent about the other classes: they"
+                    " say that all of them are alike, and the Student is held to that, too."
                 ),
             ]
         )
