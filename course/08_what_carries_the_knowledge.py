@@ -209,11 +209,11 @@ def _(T, alpha, rows):
 def _():
     mo.md(r"""
     **Try it.** Keep 50 rows and $\alpha = 1$, and raise $T$ from 1 to 16. At $T = 1$ no kind of
-    targets is clearly better or worse than labels, and permuting the others does no harm, as step 2
-    says. Where does it begin to do harm, and how large does that become next to what the Teacher
-    gives? Then keep $T = 16$ and go from 20 rows to 400. The Teacher has less and less to give; the
-    permuted targets take away about as much as before. So what a control loses does not measure what the
-    teacher gave.
+    targets is clearly better or worse than labels, and permuting the others does no clear harm, as
+    step 2 lets one expect. Where does the harm begin, and how large does it become next to what the
+    Teacher gives? Then keep $T = 16$ and go from 20 rows to 400. The Teacher has less and less to
+    give; the permuted targets take away about as much as before. So what a control loses does not
+    measure what the teacher gave.
 
     **Step 5: what a control can show.** If a control does as well as the teacher, what it destroys
     was not the reason for the gain. If it does worse, it is *not* shown that what it destroys was
