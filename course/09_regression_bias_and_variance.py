@@ -124,9 +124,7 @@ def picture(figure, rows=200, width=0.2, coefficients=7, omega=0.5, alpha=0.5):
     values.plot(x, H_T @ f, "--", color="#D55E00", label="the teacher, mean")
     values.plot(x, A @ f, color="#0072B2", label="the student, mean ± deviation")
     values.fill_between(x, A @ f - spread, A @ f + spread, color="#0072B2", alpha=0.25, lw=0)
-    values.set(
-        xlabel="x", ylim=(-1.2 - 2 * omega, 2 + 4 * omega), title=f"{rows} rows, α = {alpha:g}"
-    )
+    values.set(xlabel="x", ylim=(-1.2 - 2 * omega, 2 + 4 * omega))
     values.legend(fontsize=8, loc="upper right")
 
     setting = width, coefficients, omega
@@ -159,8 +157,9 @@ def picture(figure, rows=200, width=0.2, coefficients=7, omega=0.5, alpha=0.5):
     over_rows.xaxis.set_major_formatter("{x:g}")
     over_rows.xaxis.set_minor_formatter("")
     over_rows.legend(fontsize=8)
+    over_rows.set_title(f"the line is at {rows} rows")
     none, now = (sum(curves(rows, *setting, each, whose=1)) for each in (0.0, alpha))
-    over_rows.set_title(f"the target's error: {none:.3f} → {now:.3f}")
+    values.set_title(f"the target's error: {none:.3f} → {now:.3f}")
 
 
 @app.cell(hide_code=True)
@@ -170,7 +169,7 @@ def _():
 
     The rows are $x_n = (n - \tfrac12)/N$, and $f = \sin 2\pi x$. The student is a polynomial fitted
     by least squares, the teacher averages its neighbours with Gaussian weights of a certain width.
-    All curves are the formula of step 3; nothing is drawn at random but the grey labels.
+    The noise is $\omega$. All curves are the formula of step 3; nothing is drawn at random but the grey labels.
     """)
     return
 
@@ -179,10 +178,10 @@ def _():
 def _():
     rows = mo.ui.slider(steps=[20, 50, 100, 200, 400], value=200, label="rows", show_value=True)
     width = mo.ui.slider(
-        steps=[0.02, 0.05, 0.1, 0.2, 0.4], value=0.2, label="the teacher's width", show_value=True
+        steps=[0.02, 0.05, 0.1, 0.2, 0.4], value=0.2, label="teacher's width", show_value=True
     )
-    coefficients = mo.ui.slider(2, 15, value=7, label="the student's coefficients", show_value=True)
-    omega = mo.ui.slider(steps=[0, 0.1, 0.25, 0.5, 1], value=0.5, label="noise ω", show_value=True)
+    coefficients = mo.ui.slider(2, 15, value=7, label="coefficients", show_value=True)
+    omega = mo.ui.slider(steps=[0, 0.1, 0.25, 0.5, 1], value=0.5, label="noise", show_value=True)
     alpha = mo.ui.slider(0, 1, step=0.05, value=0.5, label="α", show_value=True)
     mo.vstack(
         [
@@ -251,8 +250,9 @@ def _():
     \langle H_S, D\rangle = \operatorname{tr} H_S - \operatorname{tr}(H_S H_T)
     $$
 
-    $\operatorname{tr} H_S$ is the number of coefficients. The difference says how many of them the
-    teacher leaves no freedom, and a smoother leaves them less.
+    $\operatorname{tr} H_S$ is the number of coefficients, the degrees of freedom in which a student
+    can follow the noise. $\operatorname{tr}(H_S H_T)$ says how many of them are left behind a
+    teacher. A smoother leaves fewer, so $\langle H_S, D\rangle$ is positive.
 
     **Step 6: the best weight.** $N$ times the risk is a parabola in $\alpha$. At $\alpha = 0$ its
     slope is $-2\omega^2\langle H_S, D\rangle$: the gain is of first order, the loss of second. So
@@ -358,6 +358,8 @@ def say_what_is_wrong(got, H_S, H_T, f, noise, alpha):
         ),
         (by_response(H_S, I, f, noise, alpha), "The teacher has no influence."),
         (by_response(H_T, I, f, noise, alpha), "These are the teacher's own errors."),
+        (by_response(A.T, I, f, noise, 0.0), "A matrix is transposed that should not be."),
+        (by_response(H_S, H_T.T, f, noise, alpha), "H_teacher should not be transposed."),
     ):
         if like(got, wrong).all():
             raise Wrong(hint)
@@ -365,6 +367,7 @@ def say_what_is_wrong(got, H_S, H_T, f, noise, alpha):
     for wrong, hint in (
         (np.abs(left).mean(), "absolute values are averaged. The squares are to be."),
         (left.mean(), "the differences are averaged, so those of different signs cancel. Square."),
+        (left.var(), "a variance over the rows takes their mean away. All of the error counts."),
         (left.mean() ** 2, "the mean is squared. Square in each row, then average."),
         (N * bias, "the sum over the rows is not divided by their number."),
         (np.sqrt(bias), "this is its root."),
@@ -420,9 +423,7 @@ def check(risk):
     ):
         given = [np.copy(each) if isinstance(each, np.ndarray) else each for each in case]
         got = risk(*given)
-        if any(
-            (np.asarray(one) != np.asarray(two)).any() for one, two in zip(given, case, strict=True)
-        ):
+        if not all(map(np.array_equal, given, case)):
             raise Wrong("An argument is changed. Work on copies.")
         if np.shape(got) != (2,):
             raise Wrong(
@@ -432,11 +433,14 @@ def check(risk):
         if name.startswith("two matrices"):
             say_what_is_wrong(got, *case)
             mean, error = drawn(*case)
+            fits = np.isclose(got, by_response(*case), rtol=1e-5)
             if not abs(got.sum() - mean) <= 5 * error:
                 raise Wrong(
                     f"20,000 students, each with labels drawn anew, have a mean squared error of "
                     f"{mean:.3f} ± {error:.3f}. Your bias and variance are {got[0]:.3f} and "
-                    f"{got[1]:.3f}, together {got.sum():.3f}."
+                    f"{got[1]:.3f}, together {got.sum():.3f}. "
+                    + ("The bias is right." if fits[0] else "The bias is wrong.")
+                    + (" The variance is right." if fits[1] else " The variance is wrong.")
                 )
         wanted = by_response(*case)
         for part, one, other in zip(("bias", "variance"), got, wanted, strict=True):
