@@ -495,10 +495,10 @@ def _():
 
     Furlanello et al. (2018, *Born-Again Neural Networks*) let students learn from a teacher whose
     probabilities, but for the largest, were permuted in each row. Which classes resemble each other
-    was lost, and yet their students kept much of their gain over training on labels. So, they say,
-    similar classes cannot be all that carries the knowledge. By step 3 such students are told each
-    row's doubt, and noise; by step 2 the noise is faint where $1 - p_y$ is small. If the claim
-    holds here, Students with permuted targets keep at least half of what the Student gains over the
+    was lost, and yet their students still gained over training on labels. So, they say, similar
+    classes cannot be all that carries the knowledge. By step 3 such students are told each row's
+    doubt, and noise; by step 2 the noise is faint where $1 - p_y$ is small. If the claim holds
+    here, Students with permuted targets keep at least half of what the Student gains over the
     Person. Here the label's probability stays in its place, not the largest.
     """)
     return

@@ -252,8 +252,8 @@ def _():
     $$
 
     $\operatorname{tr} H_S$ is the number of coefficients, the degrees of freedom in which a student
-    can follow the noise. $\operatorname{tr}(H_S H_T)$ says how many of them are left behind a
-    teacher. A smoother leaves fewer, so $\langle H_S, D\rangle$ is positive.
+    can follow the noise. $\operatorname{tr}(H_S H_T)$ says how many of them a teacher lets
+    through. A smoother lets fewer through, so $\langle H_S, D\rangle$ is positive.
 
     **Step 6: the best weight.** $N$ times the risk is a parabola in $\alpha$. At $\alpha = 0$ its
     slope is $-2\omega^2\langle H_S, D\rangle$: the gain is of first order, the loss of second. So
