@@ -7,7 +7,9 @@ script, as for the pages that `pages.py` writes, a picture is shown at several s
 import base64
 import html
 import inspect
+import os
 import re
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -18,7 +20,11 @@ import marimo as mo
 import numpy as np
 
 import nkd
+from nkd.backend import NUMPY
+from nkd.claims.experiments import CLAIMS, differences, sentence
+from nkd.claims.laboratory import Laboratory, problem_of
 from nkd.report.files import png
+from nkd.work import Work
 
 MATHEMATICS = Path(__file__).parents[1] / "docs" / "mathematics.md"
 
@@ -157,8 +163,50 @@ def button() -> Any:
 
 
 def claim(name: str, pressed: Any) -> mo.Html:
-    """A claim of nkd.claims: what it lets one expect; once the button is pressed, what came out."""
-    return mo.md(name)
+    """A claim of nkd.claims: what it lets one expect; once the button is pressed, what came out.
+
+    Args:
+        name: of the claim.
+        pressed: the `button`. In a script nobody can press it, so the experiment is made.
+    """
+    claim = next(each for each in CLAIMS if each.name == name)
+    text = (
+        f"**{claim.text}.** ({claim.source})\n\n"
+        f"*Measured*, in {claim.unit}: {claim.compared}. Less is better, so the claim says that "
+        f"this is below 0.\n\n*Expected if it holds*: {claim.expected}"
+    )
+    if not (pressed.value or is_script()):
+        return mo.md(f"{text}\n\nWhat do you predict? Then press the button.")
+    here = laboratory()
+    here.name, start = name, time.perf_counter()
+    with mo.status.spinner(title=f"{len(here.seeds)} repetitions, each with its own teacher"):
+        measured = claim.experiment(here)
+    found = sentence(claim, differences([measured])[0])
+    if is_script():
+        print(f"claim: {name}: {found}")
+    means = "\n".join(
+        f"| {arm} | {np.nanmean(values):.4g} | {np.nanstd(values, ddof=1):.2g} |"
+        for arm, values in measured.beside.items()
+    )
+    data = here.problem.data
+    return mo.md(
+        f"{text}\n\n*What came out* on {len(data.x_train):,} rows of {data.title}, in "
+        f"{time.perf_counter() - start:.0f} s: **{found}**, here and with so few repetitions. "
+        "`docs/claims.md` has all claims at full strength.\n\n"
+        f"| | mean, {claim.unit} | standard deviation |\n|---|---|---|\n{means}"
+    )
+
+
+REPETITIONS = 8
+"""Of each experiment in a chapter."""
+
+
+@cache
+def laboratory() -> Laboratory:
+    """Where claims are put to the test: on MNIST if its folder is known, else on the digits."""
+    problem, plan = problem_of("mnist" if os.environ.get("NKD_DATA_DIR") else "digits")
+    work = Work(NUMPY.free_memory(), NUMPY)
+    return Laboratory(problem, plan, range(REPETITIONS), work)
 
 
 @cache
