@@ -108,6 +108,9 @@ def moving(
     return mo.Html("\n".join(shown))
 
 
+GREEN, ORANGE, GREY = "#009E73", "#D55E00", "#999999"
+
+
 def graded(check: Callable[..., str], *answers: Callable[..., Any]) -> mo.Html:
     """What a check says about the functions that the reader has written.
 
@@ -117,9 +120,9 @@ def graded(check: Callable[..., str], *answers: Callable[..., Any]) -> mo.Html:
     """
     stubs = ""
     try:
-        kind, text = "success", f"**Right.** {check(*answers)}"
+        colour, text = GREEN, f"**Right.** {check(*answers)}"
     except NotImplementedError:
-        kind = "neutral"
+        colour = GREY
         names = " and ".join(f"`{answer.__name__}`" for answer in answers)
         text = (
             f"**Not written yet.** Open this chapter with `marimo edit`, write {names}, and this "
@@ -127,16 +130,18 @@ def graded(check: Callable[..., str], *answers: Callable[..., Any]) -> mo.Html:
         )
         stubs = "\n\n".join(map(listing, answers))
     except Wrong as wrong:
-        kind, text = "warn", f"**Not right yet.** {wrong}"
+        colour, text = ORANGE, f"**Not right yet.** {wrong}"
     except Exception as error:  # noqa: BLE001 the reader's code may raise anything
-        kind, place = "danger", traceback.extract_tb(error.__traceback__)[-1]
+        colour, place = ORANGE, traceback.extract_tb(error.__traceback__)[-1]
         text = (
             f"**It raises** `{type(error).__name__}: {error}`, in line {place.lineno}: "
             f"`{place.line}`"
         )
     if is_script():
         print(f"exercise: {text}")
-    return mo.callout(mo.md(f"{text}\n\n{stubs}"), kind=kind)
+    said = mo.md(f"{text}\n\n{stubs}").text
+    style = f"border-left: 4px solid {colour}; padding: 0.5em 1em; margin: 1em 0"
+    return mo.Html(f'<div class="graded" style="{style}">{said}</div>')
 
 
 def expect_close(got: Any, wanted: Any, hint: str, tolerance: float = 1e-6) -> None:
