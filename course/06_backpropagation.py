@@ -145,9 +145,9 @@ def _():
     - *A gradient is made of images.* The column of $dW$ for unit $o$ is $\sum_n dz_{no}\,x_n$: a
       sum of the images of the batch, each weighted by one number.
     - *What is 0 does not learn.* Where a pixel is 0 in all rows, its row of $dW$ is 0.
-    - *A unit can die.* If $h_{no} = 0$ for all rows $n$, its column of $dz$ is 0. So are its columns
-      of $dW$ and $db$, and its row of the next layer's $dW$. Nothing reaches it any more: it stays
-      as it is. (Adam's running mean of older gradients still moves it for some steps.)
+    - *A unit can die.* If $h_{no} = 0$ for all rows $n$, its column of $dz$ is 0. So are its
+      columns of $dW$ and $db$, and its row of the next layer's $dW$. Nothing reaches it any more:
+      it stays as it is. (Adam's mean of older gradients still moves it for some steps.)
     - *Equal units stay equal.* Two units that have the same weights, coming in and going out, get
       the same gradients. So weights start at random, with variance $2/I$: then the sum over $I$
       inputs, of which ReLU lets half of the mean square through, stays as large from layer to layer
@@ -173,7 +173,7 @@ def picture(figure, rate=0.003, step=100, image=0, shown="dW"):
             left.text(side + 14, top + 14, "dead", ha="center", va="center", bbox=box)
     right_label = "more ink there: the loss falls (−) or rises (+)"
     for axes, array, label in (
-        (left, mosaic, f"{shown}, one image for each unit"),
+        (left, mosaic, f"{shown.replace('dW', 'dW over all training rows')}, an image for each unit"),
         (right, dx.reshape(28, 28), right_label),
     ):
         most = float(np.nanmax(np.abs(array)))
@@ -315,7 +315,7 @@ def dense_backward(dh, x, h, W, relu):
 
 
 @app.function
-def random_layer(B, I, O, relu, seed=0):  # noqa: E741 the letters of the formulas
+def random_layer(B, I, O, relu, seed=0):
     """dh, x, h, W and b of a layer; its first row has z = 0 in each unit."""
     generator = np.random.default_rng((B, I, O, seed))
     dh, x = generator.normal(size=(B, O)), generator.normal(size=(B, I))
@@ -389,7 +389,7 @@ def check_forward(dense_forward):
                 raise Wrong(f"`dense_forward`, relu = {relu}: {hint}")
         hint = f"`dense_forward` is wrong for relu = {relu}. Compute one number of h by hand."
         expect_close(got, h, hint, 1e-5)
-    for B, I, O in ((1, 1, 1), (5, 3, 2), (2, 7, 4), (1, 4, 3), (6, 1, 5)):  # noqa: E741
+    for B, I, O in ((1, 1, 1), (5, 3, 2), (2, 7, 4), (1, 4, 3), (6, 1, 5)):
         for relu in (False, True):
             _, x, h, W, b = random_layer(B, I, O, relu)
             where = f"`dense_forward` is right for B = I = O = 4, but not for {B}, {I} and {O}"
@@ -445,8 +445,11 @@ def masks(dh, x, h, W, relu):
     hint = "At z = 0, so where h = 0, the derivative is 0: "
     return [
         (dh * (h > 0), ""),
-        (dh, "The ReLU is ignored: no derivative passes where h is 0."),
-        (dh * (h >= 0), f"{hint}≥ lets everything pass, because h is never negative."),
+        (
+            dh,
+            "The ReLU is ignored: no derivative passes where h is 0. (Or the mask is h ≥ 0, which "
+            "lets everything pass: h is never negative.)",
+        ),
         (dh * (x > 0), "The mask looks at the sign of x. What the ReLU has cut off shows in h."),
         (dh * (dh > 0), "The mask looks at the sign of dh. It has to look at the ReLU's output."),
         (dh * (W > 0), "The mask looks at the sign of W. It has to look at the ReLU's output."),
@@ -458,7 +461,7 @@ def masks(dh, x, h, W, relu):
         (dh * h, "dh is multiplied by h. The derivative of ReLU is 1 where h > 0, not h."),
         (dh * np.where(h > 0, 1, 0.5), f"{hint}here it is taken to be ½."),
         (np.maximum(dh, 0), "ReLU was applied to dh. Its derivative is asked for."),
-        (h > 0, "This holds the mask alone. dh is missing."),
+        ((h > 0) * 1.0, "This holds the mask alone. dh is missing."),
     ]
 
 
@@ -510,7 +513,7 @@ def check_backward(dense_forward, dense_backward):
     names = "dh", "x", "h", "W"
     for relu in (False, True):
         *layer, _ = random_layer(4, 4, 4, relu)
-        dh, x, h, W = layer
+        _, x, _, W = layer
         got = three(called(dense_backward, names, *layer, relu), layer)
         for name, array, right in zip(
             ("dx", "dW", "db"), got, by_the_engine(*layer, relu), strict=True
@@ -525,7 +528,7 @@ def check_backward(dense_forward, dense_backward):
                 "Write one of them as a sum over all paths to the loss."
             )
             expect_close(array, right, hint, 1e-5)
-    for B, I, O in ((1, 1, 1), (5, 3, 2), (2, 7, 4), (1, 4, 3), (6, 1, 5), (9, 2, 2)):  # noqa: E741
+    for B, I, O in ((1, 1, 1), (5, 3, 2), (2, 7, 4), (1, 4, 3), (6, 1, 5), (9, 2, 2)):
         for relu in (False, True):
             *layer, _ = random_layer(B, I, O, relu)
             where = f"`dense_backward` is right for B = I = O = 4, but not for {B}, {I} and {O}"
@@ -634,11 +637,11 @@ def _():
 
     Furlanello et al. (2018, *Born-Again Neural Networks*) report that a student of the teacher's
     own size becomes better than its teacher. Same network, same images, same products; only $dz$
-    differs, and the random start. With $lpha = 	frac12$ and $T = 1$ it is $(q - t)/B$ with
-    $t = 	frac12(y + p)$, half of it the label and half the teacher's probabilities. As long as the
+    differs, and the random start. With $\alpha = \tfrac12$ and $T = 1$ it is $(q - t)/B$ with
+    $t = \tfrac12(y + p)$: half of it the label, half the teacher's probabilities. Where the
     teacher is not sure of a label, its doubts enter every $dW$. If the claim holds here, the
-    Student makes fewer errors than the teacher. Mind the comparison: how much better would a second
-    network be that has learned from the labels alone?
+    Student makes fewer errors than the teacher. Mind the comparison: a second network that has
+    learned from the labels alone would not make just as many errors as the teacher either.
     """)
     return
 
