@@ -173,7 +173,11 @@ def picture(figure, rate=0.003, step=100, image=0, shown="dW"):
             left.text(side + 14, top + 14, "dead", ha="center", va="center", bbox=box)
     right_label = "more ink there: the loss falls (−) or rises (+)"
     for axes, array, label in (
-        (left, mosaic, f"{shown.replace('dW', 'dW over all training rows')}, an image for each unit"),
+        (
+            left,
+            mosaic,
+            f"{shown.replace('dW', 'dW over all training rows')}, an image for each unit",
+        ),
         (right, dx.reshape(28, 28), right_label),
     ):
         most = float(np.nanmax(np.abs(array)))
@@ -248,8 +252,8 @@ def _():
     Then go to step 1 and raise the learning rate. At which rate does a single step kill half of the
     units? Why? (At 0.01: 9 of 16 are dead. Adam's first step moves each weight by the learning
     rate, whatever its gradient, which is a matter of chapter 7. Pixels are not negative, so in most
-    units the weights all go the same way. The pixels of an image add up to 264 on average: at the
-    rate 0.01 its $z$ moves by 2.6 or so, and at the start the standard deviation of $z$ is 0.8.)
+    units nearly all weights go the same way. The pixels of an image add up to 264 on average, so at
+    the rate 0.01 its $z$ moves by up to 2.6; at the start the standard deviation of $z$ is 0.8.)
 
     Last, take the rate 0.03, step 1000 and image 0. The network gives the right digit, and not one
     pixel matters to it. (All its units are 0 for this image: the answer comes from the biases of
@@ -365,6 +369,8 @@ def check_forward(dense_forward):
         got, z = called(dense_forward, names, x, W, b, relu), x @ W + b
         if got is None:
             raise Wrong("`dense_forward` returns nothing.")
+        if isinstance(got, tuple):
+            raise Wrong(f"`dense_forward` returns {len(got)} things. Only h is asked for.")
         wrong = [
             (np.maximum(z, 0), "The ReLU is there although `relu` is False."),
             (z, "`relu` is ignored: h still has negative numbers."),
@@ -404,6 +410,9 @@ def check_forward(dense_forward):
     expect_close(called(dense_forward, names, x, W, b, False), x @ W + b, hint, 1e-5)
     hint = "`dense_forward` is wrong where z is 1e-12: any number above 0 passes a ReLU."
     x, W, b = np.full((1, 1), 1e-12), np.ones((1, 1)), np.zeros((1, 1))
+    expect_close(called(dense_forward, names, x, W, b, True), x, hint, 1e-5)
+    hint = "`dense_forward` is wrong where z is 10,000,000: a ReLU has no upper end."
+    x = np.full((1, 1), 1e7)
     expect_close(called(dense_forward, names, x, W, b, True), x, hint, 1e-5)
 
 
@@ -476,7 +485,7 @@ def products(name, dz, x, W):
             (W @ dz, "The factors are in the wrong order."),
             (W.T @ dz, "The factors are in the wrong order."),
             ((dz @ W.T).T, "It is transposed."),
-            (dz @ W.T / B, "It is divided by B. Row n of x enters only the loss of row n."),
+            (dz @ W.T / B, "It is divided by B. The mean over rows is in dh already."),
             (-dz @ W.T, "The sign is wrong."),
             (W.T, "dz is missing."),
             (dz @ x.T, "The factor of x in z is W, not x."),
@@ -527,6 +536,8 @@ def check_backward(dense_forward, dense_backward):
                 f"{name} is wrong for relu = {relu}, in {np.sum(size)} of {right.size} numbers. "
                 "Write one of them as a sum over all paths to the loss."
             )
+            if relu:
+                hint += " Without a ReLU all three arrays are right: look at the mask."
             expect_close(array, right, hint, 1e-5)
     for B, I, O in ((1, 1, 1), (5, 3, 2), (2, 7, 4), (1, 4, 3), (6, 1, 5), (9, 2, 2)):
         for relu in (False, True):
@@ -546,6 +557,7 @@ def check_backward(dense_forward, dense_backward):
     for x, W, dh, hint in (
         (*whole, np.array([[0.5, -0.25], [0.125, 3]]), "x and W hold whole numbers and dh doesn't"),
         (*tiny, np.array([[2.0]]), "h is 1e-12: any number above 0 has passed the ReLU"),
+        (tiny[0] * 1e19, tiny[1], np.array([[2.0]]), "h is 10,000,000"),
         (np.ones((3, 2)), -np.ones((2, 2)), np.ones((3, 2)), "all units are dead"),
     ):
         layer = dh, x, np.maximum(x @ W, 0), W
