@@ -28,21 +28,27 @@ with app.setup:
         data = lesson.digits().data
         return np.float32(getattr(data, f"x_{part}")) / 255, getattr(data, f"y_{part}")
 
+    RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
+
     @cache
-    def snapshots(rate):
-        """W1, b1, W2, b2 of a network 784-16-10 at each of STEPS, trained by Adam."""
+    def training():
+        """At each of STEPS, networks 784-16-10 that Adam trains at RATES, all in one pass."""
         (x, y), kept = rows_of("train"), {}
-        net, generator = MLP((x.shape[1], UNITS, 10)), np.random.default_rng(0)
-        net.initialise([0])
-        adam = Adam(net.parameters, net.gradients)
+        nets = MLP((x.shape[1], UNITS, 10), len(RATES))
+        nets.initialise([0] * len(RATES))
+        adam, generator = Adam(nets.parameters, nets.gradients), np.random.default_rng(0)
         for step in range(STEPS[-1] + 1):
             if step in STEPS:
-                kept[step] = tuple(net.tensors().values())
+                kept[step] = [tuple(nets.tensors(place).values()) for place in range(len(RATES))]
             rows = generator.integers(0, len(x), 64)
-            q = softmax(net.forward(x[rows]))
-            net.backward((q - np.eye(10, dtype=np.float32)[y[rows]]) / len(rows))
-            adam.update(rate)
+            q = softmax(nets.forward(x[rows]))
+            nets.backward((q - np.eye(10, dtype=np.float32)[y[rows]]) / len(rows))
+            adam.update(np.float32(RATES)[:, None])
         return kept
+
+    def tensors_of(rate, step):
+        """W1, b1, W2, b2 of a network, trained at one of RATES for one of STEPS."""
+        return training()[step][RATES.index(rate)]
 
     def backpropagated(tensors, x, y):
         """h, q, dx and dW1 by the lines of step 5, for the mean cross-entropy of these rows."""
@@ -57,7 +63,7 @@ with app.setup:
     def over_training_rows(rate, step):
         """Which units are 0 on all training rows, their mean loss, and dW1."""
         x, y = rows_of("train")
-        h, q, _, dW = backpropagated(snapshots(rate)[step], x, y)
+        h, q, _, dW = backpropagated(tensors_of(rate, step), x, y)
         return (h == 0).all(axis=0), -np.log(q[np.arange(len(y)), y]).mean(), dW
 
 
@@ -72,7 +78,7 @@ def _():
     A network that tells digits apart, with 784 pixels, 16 hidden units and 10 classes, has 12,730
     weights and biases. Each needs its own derivative of the loss $L$. Moving one weight after the
     other and computing the loss anew takes 12,730 forward passes for one step. Backpropagation
-    takes the time of about two, and gives all of them.
+    takes the time of about two more, and gives all of them.
 
     A **layer** has an input $x$ with $B$ rows, one for each image, and $I$ columns. It computes
 
@@ -134,16 +140,17 @@ def _():
     \end{aligned}
     $$
 
-    with $h_0 = x$, the images. That is all of backpropagation. The forward pass has to keep the
-    $h$, and nothing else. The first layer can omit $dx$, since nobody trains the images.
+    with $h_0 = x$, the images. That is all of backpropagation: three products per layer, and a
+    mask. The forward pass has to keep the $h$, and nothing else. The first layer can omit $dx$,
+    since nobody trains the images.
 
     **Step 6: the price.** A forward pass takes $B \cdot I \cdot O$ multiplications per layer, for
     $xW$. $dW$ takes as many, and so does $dx$; $db$ and the mask hardly count.
 
     ## What the formulas say
 
-    - *A gradient is made of images.* The column of $dW$ for unit $o$ is $\sum_n dz_{no}\,x_n$: a
-      sum of the images of the batch, each weighted by one number.
+    - *A gradient is made of images.* In the first layer, the column of $dW$ for unit $o$ is
+      $\sum_n dz_{no}\,x_n$: a sum of the images of the batch, each weighted by one number.
     - *What is 0 does not learn.* Where a pixel is 0 in all rows, its row of $dW$ is 0.
     - *A unit can die.* If $h_{no} = 0$ for all rows $n$, its column of $dz$ is 0. So are its
       columns of $dW$ and $db$, and its row of the next layer's $dW$. Nothing reaches it any more:
@@ -159,9 +166,9 @@ def _():
 @app.function
 def picture(figure, rate=0.003, step=100, image=0, shown="dW"):
     """The first layer's dW or W, an image for each hidden unit; a test image, and its dx."""
-    tensors, (x, y) = snapshots(rate)[step], rows_of("test")
+    tensors, (x, y) = tensors_of(rate, step), rows_of("test")
     dead, loss, dW = over_training_rows(rate, step)
-    values = {"dW": dW, "W": tensors[0], "change of W": tensors[0] - snapshots(rate)[0][0]}[shown]
+    values = {"dW": dW, "W": tensors[0], "change of W": tensors[0] - tensors_of(rate, 0)[0]}[shown]
     _, q, dx, _ = backpropagated(tensors, x[image : image + 1], y[image : image + 1])
     mosaic = np.full((4 * 30 - 2, 4 * 30 - 2), np.nan)
     left, middle, right = figure.subplots(1, 3, gridspec_kw={"width_ratios": (1.35, 1, 1)})
@@ -206,7 +213,7 @@ def picture(figure, rate=0.003, step=100, image=0, shown="dW"):
 def _():
     step = mo.ui.slider(steps=STEPS, value=100, label="step", show_value=True)
     rate = mo.ui.slider(
-        steps=[0.0003, 0.001, 0.003, 0.01, 0.03],
+        steps=RATES,
         value=0.003,
         label="learning rate",
         show_value=True,

@@ -196,12 +196,13 @@ def _():
     are 0.000000006 apart.
 
     Now leave $f$ at 100 and raise $\varepsilon$, until Adam's paths part. One of them hardly moves
-    away from where it was. Which one? (At $\varepsilon = 1$ that of the *larger* loss: by step 5 it
-    is the path of $L$ at $\varepsilon = 0.01$. A large $\varepsilon$ hurts where gradients are
-    small.)
+    away from where it was. Which one? (At $\varepsilon = 1$ that of the *larger* loss: step 5 above
+    says that it is the path of $L$ at $\varepsilon = 0.01$. A large $\varepsilon$ hurts where
+    gradients are small.)
 
     Last, put $\varepsilon$ back, and $\eta$ at 0.01. At the start $w_2$ has five times the gradient
-    of $w_1$. Why does Adam walk along the diagonal?
+    of $w_1$. Why does Adam walk along the diagonal? (By step 4 above, both weights begin with steps
+    of length $\eta$. Gradient descent goes down the steep slope first.)
 
     ## What is computed
 
@@ -249,7 +250,7 @@ def adam_step(w, g, m, v, t, rate):
     Args:
         w: weights, an array of any shape.
         g: their gradients, of the same shape.
-        m, v: what this function returned at the step before; arrays of 0 before the first.
+        m, v: those that the step before returned; at the first, arrays of 0.
         t: the number of this step; the first is 1.
         rate: the learning rate η.
 
@@ -515,7 +516,7 @@ def _():
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    ## A famous claim, put to the test: patience
+    ## A famous claim, put to the test
 
     Beyer et al. (2022, *Knowledge distillation: A good teacher is patient and consistent*) let
     students train for very long, on images that were cropped and distorted anew at each view. They
