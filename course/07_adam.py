@@ -193,7 +193,7 @@ def _():
     **Try it.** Compute first, then look: at which factor does gradient descent with
     $\eta = 0.05$ jump from side to side for ever? (The steep direction has $\kappa = 10$, so at
     $f = 4$, where $\eta f \kappa = 2$. At 4.2 it is lost.) Adam does not even notice 100: the paths
-    are 0.000000006 apart.
+    are less than 0.00000001 apart.
 
     Now leave $f$ at 100 and raise $\varepsilon$, until Adam's paths part. One of them hardly moves
     away from where it was. Which one? (At $\varepsilon = 1$ that of the *larger* loss: step 5 above
