@@ -3,9 +3,18 @@
 import ast
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from sklearn.datasets import load_diabetes
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+import nkd
+from nkd.__main__ import COMMANDS
+from nkd.command_line import Parser
+from nkd.model import Model
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,8 +53,41 @@ def test_every_name_of_the_package_and_every_test_that_is_mentioned_exists(path)
         assert (path.parent / target).exists(), target
 
 
-def test_the_python_of_the_readme_runs(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", TEXTS[0].read_text("utf-8"), re.DOTALL)
-    assert len(blocks) >= 2
-    exec("".join(blocks), {})
-    assert "Student − Person on Wine" in capsys.readouterr().out
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    """What somebody has who follows the documentation: a folder with a Student, and a table."""
+    monkeypatch.chdir(tmp_path)
+    problem = nkd.Regression(nkd.load_regression("friedman"))
+    settings = nkd.Settings(1, 256, 1e-2)
+    student = nkd.Training(problem, (8, 4, 1), [nkd.Run(seed=0)], settings).run()
+    Path("runs/housing").mkdir(parents=True)
+    model = Model.of(student, 0)
+    model.save("runs/housing/student.safetensors")
+    nkd.to_onnx(model, "student.onnx")
+    x, y = load_diabetes(return_X_y=True)
+    return {"X": x, "y": y}
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_the_python_of_the_documentation_runs(path, reader, capsys):
+    parsers = [PythonCodeBlockParser(), SkipParser()]
+    document = Sybil(parsers).parse(path)
+    document.namespace.update(reader)
+    for example in document.examples():
+        example.evaluate()
+    if path.name == "README.md":
+        assert "Student − Person on Wine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_the_commands_of_the_documentation_have_the_flags_that_it_shows(path):
+    blocks = re.findall(r"```sh\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        words = " ".join(line.replace("exec ", "").split(" && ")[-1:])
+        start = re.match(r"(?:python -m nkd|nkd|python run_(?=\w+\.py)) ?(\w+)(?:\.py)?", words)
+        if not start:
+            continue
+        command, flags = COMMANDS[start[1]], shlex.split(words[start.end() :], comments=True)
+        parser = Parser(**command.texts())
+        parser.add_arguments(command.flags, dest="flags")
+        parser.parse_args(flags)
