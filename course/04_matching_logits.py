@@ -392,7 +392,7 @@ def wrong_limits(z, z_teacher):
         (right * B * C, "It is a sum over rows and classes. Both have a factor that is missing."),
         (
             right * 2 * B * C,
-            "The factors are missing: ½, that of the classes and that of the rows.",
+            "Three factors are missing: ½, and those of the classes and the rows.",
         ),
         (right / B, "It is divided by the number of rows twice."),
         (right / C, "It is divided by the number of classes twice."),
@@ -545,11 +545,11 @@ def _():
     Ba and Caruana (*Do Deep Nets Really Need to be Deep?*, 2014) train students by least squares on
     the teacher's logits, without any softmax. Kim et al. (2021) compare the two ways. They show
     that KL comes to match logits as $T$ grows and labels as it falls, find that students get better
-    the more the logits match, and so propose the squared error between logits in place of KL. Step 6
-    is the mechanism. At a moderate $T$ the classes that the teacher rules out have little weight,
-    and what it knows about them is lost; in the limit all of it counts. One could object that they
-    are ruled out for a reason, and that a small network has better things to do than to learn how
-    much a 1 differs from an 8.
+    the more the logits match, and so propose the squared error between logits in place of KL.
+    Step 6 is the mechanism. At a moderate $T$ the classes that the teacher rules out have little
+    weight, and what it knows about them is lost; in the limit all of it counts. One could object
+    that they are ruled out for a reason, and that a small network has better things to do than to
+    learn how far from a 1 an 8 is.
 
     Here $\alpha = 1$: the label is not used, so the balance between two losses plays no part. Nor
     does the size of the gradient, with its $1/C$: Adam divides by it (section 24 of the reference).
