@@ -51,8 +51,8 @@ def _():
     For the soft part, $\log q_{T,c} = z_c/T - \mathrm{lse}(z/T)$, and the $p_{T,c}$ add up to 1:
 
     $$
-    T^2\,\mathrm{KL}(p_T \Vert q_T) = T^2\,\mathrm{lse}\!\left(\frac{z}{T}\right)
-    - T\sum_c p_{T,c}\,z_c + T^2\sum_c p_{T,c}\log p_{T,c}
+    T^2\,\mathrm{KL}(p_T \Vert q_T) = T^2\,\mathrm{lse}\!\left(\frac{z}{T}\right) -
+    T\sum_c p_{T,c}\,z_c + T^2\sum_c p_{T,c}\log p_{T,c}
     $$
 
     One $T$ of the $T^2$ has gone into $z_c/T$.
@@ -68,8 +68,8 @@ def _():
     **Step 3: the loss.** Weighted and added, the two lines of step 1 are
 
     $$
-    L = (1-\alpha)\,\mathrm{lse}(z) + \alpha\,T^2\,\mathrm{lse}\!\left(\frac{z}{T}\right)
-    - \sum_c t_c\,z_c + \kappa
+    L = (1-\alpha)\,\mathrm{lse}(z) + \alpha\,T^2\,\mathrm{lse}\!\left(\frac{z}{T}\right) -
+    \sum_c t_c\,z_c + \kappa
     $$
 
     The derivative of $\mathrm{lse}(z)$ is $q$, and that of $T^2\,\mathrm{lse}(z/T)$ is $T\,q_T$. So
@@ -335,6 +335,10 @@ def called(function, y, z_teacher, alpha, T):
             f"`{function.__name__}` changes its argument y or z_teacher. Whoever calls it needs "
             "them once more: work on a new array."
         )
+    if got is None or isinstance(got, tuple):
+        raise Wrong(
+            f"`{function.__name__}` should return one array. It returns {type(got).__name__}."
+        )
     return np.asarray(got)
 
 
@@ -455,6 +459,10 @@ def check_target(blended_target):
     )
     hint = "`blended_target` is wrong at α = 0.3, T = 2.5."
     if got.shape == right.shape and got.dtype.kind in "fiu" and np.isfinite(got).all():
+        parts = np.stack([y.ravel(), p.ravel()], axis=1)
+        weights = np.linalg.lstsq(parts, got.ravel(), rcond=None)[0]
+        if np.allclose(parts @ weights, got.ravel()):
+            hint += f" It is {weights[0]:.5f} y + {weights[1]:.5f} p_T: look at these two weights."
         z = generator.normal(0, 2, (2, B, C))
         off = [np.subtract(*values(each, y, z_teacher, alpha, T, got, 0)) for each in z]
         hint += (
@@ -500,7 +508,9 @@ def check_constant(constant):
     got, (_, right) = called(constant, y, z_teacher, alpha, T), right_parts(y, z_teacher, alpha, T)
     if got.shape == () or got.shape == (1,):
         raise Wrong(f"κ is one number. There should be one for each row, ({B},).")
-    if got.shape in ((B, 1), (B, C), (C,)):
+    if got.shape == (B, 1):
+        raise Wrong(f"κ has the shape {got.shape}. A sum without `keepdims` has the shape ({B},).")
+    if got.shape in ((B, C), (C,)):
         raise Wrong(
             f"κ has the shape {got.shape}. Sum over the classes, the last axis: {B} rows have {B} "
             "numbers."
@@ -599,6 +609,8 @@ def check_constant(constant):
             " Where the student agrees with the teacher, KL is 0. With your κ, the soft part of "
             f"the first row is {blended[0] - hard[0]:.6g} there."
         )
+        if np.allclose(got / right, got[0] / right[0]):
+            hint += f" All of κ is {got[0] / right[0]:.6g} times what it should be."
     expect_close(got, right, hint)
     for B, C, alpha, T, hard in (
         (1, 2, 0.5, 1, True),
