@@ -16,6 +16,8 @@ with app.setup:
     from nkd.losses import log_softmax as engine_log_softmax
     from nkd.losses import softmax
 
+    SIZE = (9, 3)  # of the picture, in inches
+
 
 @app.cell(hide_code=True)
 def _():
@@ -86,7 +88,7 @@ def _():
 def _(digit, temperature):
     lesson.moving(
         picture,
-        (9, 3),
+        SIZE,
         "A handwritten digit, and bars of the Teacher's probabilities at T = 1 and at a higher T",
         {"T": temperature.value, "digit": digit.value},
         [{"T": T, "digit": digit} for digit, T in ((0, 1), (0, 4), (0, 20), (5, 4))],

@@ -16,6 +16,8 @@ with app.setup:
     from nkd.losses import cross_entropy as engine_cross_entropy
     from nkd.losses import distillation_loss, kl_divergence, log_softmax, softmax
 
+    SIZE = (9, 4.2)  # of the picture, in inches
+
 
 @app.cell(hide_code=True)
 def _():
@@ -214,7 +216,7 @@ def _():
 def _(second, start, sureness):
     lesson.moving(
         picture,
-        (9, 4.2),
+        SIZE,
         "A triangle of three probabilities with arrows towards the target, which shrink near the "
         "target and near the corners; beside it the loss and the lengths of gradient and motion",
         {"sureness": sureness.value, "second": second.value, "start": start.value},

@@ -13,6 +13,8 @@ with app.setup:
 
     from nkd.losses import distillation, kl_divergence, softmax, split_divergence
 
+    SIZE = (9.5, 4)  # of the picture, in inches
+
 
 @app.cell(hide_code=True)
 def _():
@@ -183,7 +185,7 @@ def _():
 def _(behind, classes, teacher):
     lesson.moving(
         picture,
-        (9.5, 4),
+        SIZE,
         "Lengths of the soft gradient over the temperature on logarithmic axes: without T² it "
         "comes to fall along a line of slope −2, with T² it becomes level, but only at high T",
         {"classes": classes.value, "teacher": teacher.value, "behind": behind.value},

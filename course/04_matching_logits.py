@@ -13,6 +13,8 @@ with app.setup:
 
     from nkd.losses import DistillationLoss, divergence, kl_divergence, softmax
 
+    SIZE = (11, 4.3)  # of the picture, in inches
+
 
 @app.cell(hide_code=True)
 def _():
@@ -22,13 +24,13 @@ def _():
     *After this chapter you can say what the soft loss becomes for $T \to \infty$, how far it still
     is from that at a given $T$, and which classes a lower temperature leaves out.*
 
-    The soft loss of a row is $T^2\,\mathrm{KL}(p_T \Vert q_T)$, with the student's
-    $q_T = \mathrm{softmax}(z/T)$ and the teacher's $p_T = \mathrm{softmax}(\zeta/T)$. Chapter 3
-    found that its gradient has a limit for $T \to \infty$. Here is the limit of its value, and the
-    term after that. The second one says more: it tells what a temperature that is *not* high does.
+    The soft loss of a row is $T^2\,\mathrm{KL}(p_T \Vert q_T)$, with the student's $q_T =
+    \mathrm{softmax}(z/T)$ and the teacher's $p_T = \mathrm{softmax}(\zeta/T)$. Chapter 3 found that
+    its gradient has a limit for $T \to \infty$. Here is the limit of its value, and the term after
+    that. The second one says more: it tells what a temperature that is *not* high does.
 
-    **Step 1: a height above a tangent.** Let $\mathrm{lse}(x) = \log\sum_k e^{x_k}$. Insert
-    $\log q_{T,c} = z_c/T - \mathrm{lse}(z/T)$, and the same for the teacher:
+    **Step 1: a height above a tangent.** Let $\mathrm{lse}(x) = \log\sum_k e^{x_k}$. Insert $\log
+    q_{T,c} = z_c/T - \mathrm{lse}(z/T)$, and the same for the teacher:
 
     $$
     \mathrm{KL}(p_T \Vert q_T) = \sum_c p_{T,c}\,(\log p_{T,c} - \log q_{T,c})
@@ -55,9 +57,9 @@ def _():
     \mathrm{lse}(x) = \log C + \frac{m(x^2)}{2} + \frac{m(x^3)}{6} + \dots
     $$
 
-    **Step 3: the height above a parabola's tangent.** Take the two terms one by one, at
-    $x = \hat\zeta/T$ and $x = \hat z/T$. Let $d = \hat z - \hat\zeta$, so $\hat z = \hat\zeta + d$.
-    For the square, the value less the tangent is
+    **Step 3: the height above a parabola's tangent.** Take the two terms one by one, at $x =
+    \hat\zeta/T$ and $x = \hat z/T$. Let $d = \hat z - \hat\zeta$, so $\hat z = \hat\zeta + d$. For
+    the square, the value less the tangent is
 
     $$
     \tfrac12 m\bigl((\hat\zeta + d)^2\bigr) - \tfrac12 m(\hat\zeta^2) - m(\hat\zeta d)
@@ -81,8 +83,8 @@ def _():
     $$
 
     **Step 5: read the limit.** For $T \to \infty$ only the first term is left: half the mean
-    squared difference between centred logits. No probability occurs in it. A class that the
-    teacher rules out counts as much as the one it chooses.
+    squared difference between centred logits. No probability occurs in it. A class that the teacher
+    rules out counts as much as the one it chooses.
 
     **Step 6: read the next term.** Put both under one sum. Each class has a weight:
 
@@ -217,7 +219,7 @@ def _():
 def _(classes, distance, mirrored, spread, temperature):
     lesson.moving(
         picture,
-        (11, 4.3),
+        SIZE,
         "On the left, the relative distance of T squared times KL from its limit over T: it falls "
         "along a line of slope -1, while in float32 it turns and rises. On the right, bars of the "
         "pull on each class at this T beside that at infinite T",
@@ -244,20 +246,20 @@ def _():
     **Try it.** At the first setting, how far is $T^2\,\mathrm{KL}$ at $T = 4$ from "matching of
     logits"? (83 % too large. The two classes with the highest logits are pulled 2.8 and 2.5 times
     as hard as in the limit, the last one about a third as hard. To come within 10 %, $T$ has to be
-    28, nine times the spread of these logits.) Then switch to opposite pairs. The blue line falls twice
-    as steeply, as step 7 says. But the green one keeps its slope: the *gradient's* next term is
-    $(\hat z_c^2 - \hat\zeta_c^2)/(2CT)$ less its mean over the classes, and no pairing makes that
-    vanish. Now take two classes. Why is the green line steep, too? (Both squares are equal to their
-    means.) Last, how near to the limit does the vermilion line ever get?
+    28, nine times the spread of these logits.) Then switch to opposite pairs. The blue line falls
+    twice as steeply, as step 7 says. But the green one keeps its slope: the *gradient's* next term
+    is $(\hat z_c^2 - \hat\zeta_c^2)/(2CT)$ less its mean over the classes, and no pairing makes
+    that vanish. Now take two classes. Why is the green line steep, too? (Both squares are equal to
+    their means.) Last, how near to the limit does the vermilion line ever get?
 
     ## What float32 makes of it
 
     It turns near $T = 300$, where it is 1 % off, and at $T = 10{,}000$ the error is more than ten
     times the value. Training computes the value as a difference of terms like
-    $T^2\,\mathrm{lse}(z/T)$, since that is cheap (chapter 5). Each is about $T^2 \log C$. At
-    $T = 1000$ and $C = 10$ that is 2.3 million, where the numbers of float32 are 0.25 apart; and
-    the result is to be 2. A higher $T$ makes the loss a better squared distance and the number that
-    is printed a worse one. So `nkd` trains at $T \le 100$.
+    $T^2\,\mathrm{lse}(z/T)$, since that is cheap (chapter 5). Each is about $T^2 \log C$. At $T =
+    1000$ and $C = 10$ that is 2.3 million, where the numbers of float32 are 0.25 apart; and the
+    result is to be 2. A higher $T$ makes the loss a better squared distance and the number that is
+    printed a worse one. So `nkd` trains at $T \le 100$.
 
     Two things are right far beyond. The gradient $T\,(q_T - p_T)$ subtracts numbers near $1/C$ and
     multiplies by $T$, not by $T^2$. And the value of `kl_divergence`, which is not for training,
@@ -556,11 +558,11 @@ def _():
     Ba and Caruana (*Do Deep Nets Really Need to be Deep?*, 2014) train students by least squares on
     the teacher's logits, without any softmax. Kim et al. (2021) compare the two ways. They show
     that KL comes to match logits as $T$ grows and labels as it falls, find that students get better
-    the more the logits match, and so propose the squared error between logits in place of KL.
-    Step 6 is the mechanism. At a moderate $T$ the classes that the teacher rules out have little
-    weight, and what it knows about them is lost; in the limit all of it counts. One could object
-    that they are ruled out for a reason, and that a small network has better things to do than to
-    learn how far from a 1 an 8 is.
+    the more the logits match, and so propose the squared error between logits in place of KL. Step
+    6 is the mechanism. At a moderate $T$ the classes that the teacher rules out have little weight,
+    and what it knows about them is lost; in the limit all of it counts. One could object that they
+    are ruled out for a reason, and that a small network has better things to do than to learn how
+    far from a 1 an 8 is.
 
     Here $\alpha = 1$: the label is not used, so the balance between two losses plays no part. Nor
     does the size of the gradient, with its $1/C$: Adam divides by it (section 24 of the reference).

@@ -19,6 +19,8 @@ with app.setup:
     CORNERS = np.array([[1, 0], [0, np.sqrt(3) / 2], [0, -np.sqrt(3) / 2]])
     """Where a triangle has the probability 1 of each class."""
 
+    SIZE = (11, 4.4)  # of the picture, in inches
+
 
 @app.cell(hide_code=True)
 def _():
@@ -218,7 +220,7 @@ def _():
 def _(alpha, teacher, temperature):
     lesson.moving(
         picture,
-        (11, 4.4),
+        SIZE,
         "Contours of a convex loss over the plane of three centred logits, with a way down from 0 "
         "to the minimum, which lies between the teacher's logits and the label's corner; beside "
         "it the same in the triangle of probabilities",

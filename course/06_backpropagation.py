@@ -66,6 +66,8 @@ with app.setup:
         h, q, _, dW = backpropagated(tensors_of(rate, step), x, y)
         return (h == 0).all(axis=0), -np.log(q[np.arange(len(y)), y]).mean(), dW
 
+    SIZE = (9.5, 4.2)  # of the picture, in inches
+
 
 @app.cell(hide_code=True)
 def _():
@@ -228,7 +230,7 @@ def _():
 def _(image, rate, shown, step):
     lesson.moving(
         picture,
-        (9.5, 4.2),
+        SIZE,
         "Sixteen small images of the gradient of each hidden unit's weights, in which strokes of "
         "digits appear and some are empty; beside them a test image and the gradient of its pixels",
         {

@@ -25,6 +25,8 @@ with app.setup:
             seen.append(w[0].copy())
         return np.array(seen)
 
+    SIZE = (9.5, 4)  # of the picture, in inches
+
 
 @app.cell(hide_code=True)
 def _():
@@ -175,7 +177,7 @@ def _():
 def _(epsilon, factor, rate):
     lesson.moving(
         picture,
-        (9.5, 4),
+        SIZE,
         "Paths in a valley. Under gradient descent the path for a multiple of the loss jumps from "
         "side to side, under Adam it lies on the path for the loss itself",
         {"factor": factor.value, "rate": rate.value, "epsilon": epsilon.value},

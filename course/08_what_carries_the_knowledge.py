@@ -62,6 +62,8 @@ with app.setup:
         ]
         return dict(zip(told, errors_of(rows, runs), strict=True))
 
+    SIZE = (9.5, 3.2)  # of the picture, in inches
+
 
 @app.cell(hide_code=True)
 def _():
@@ -193,7 +195,7 @@ def _():
 def _(T, alpha, rows):
     lesson.moving(
         picture,
-        (9.5, 3.2),
+        SIZE,
         "A table of the probabilities that four kinds of targets give to one digit, and bars of "
         "the errors of their Students less those of the Person, with intervals",
         {"rows": rows.value, "alpha": alpha.value, "T": T.value},

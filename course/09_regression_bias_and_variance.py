@@ -50,6 +50,8 @@ with app.setup:
         _, bent, _, slope, curvature = pieces(rows, width, coefficients)[0]
         return min(1.0, max(0.0, omega**2 * slope / (bent + omega**2 * curvature)))
 
+    SIZE = (11, 3.5)  # of the picture, in inches
+
 
 @app.cell(hide_code=True)
 def _():
@@ -197,7 +199,7 @@ def _():
 def _(alpha, coefficients, omega, rows, width):
     lesson.moving(
         picture,
-        (11, 3.5),
+        SIZE,
         "Noisy labels of a sine with the means of teacher and student; the student's bias, "
         "variance and risk over the weight of the teacher; and its risk over the number of rows",
         {

@@ -16,6 +16,8 @@ with app.setup:
 
     from nkd import statistics
 
+    SIZE = (11, 4)  # of the picture, in inches
+
 
 @app.cell(hide_code=True)
 def _():
@@ -169,7 +171,7 @@ def _():
 def _(effect, pairs, spread, teachers):
     lesson.moving(
         picture,
-        (11, 4),
+        SIZE,
         "A hundred intervals of simulated experiments, with those that miss the truth marked; "
         "and the rate of false alarms over the number of arms, without and with Holm's correction",
         {
