@@ -254,12 +254,12 @@ def _():
 
     ## What float32 makes of it
 
-    It turns near $T = 300$, where it is 1 % off, and at $T = 10{,}000$ the error is more than ten
-    times the value. Training computes the value as a difference of terms like
-    $T^2\,\mathrm{lse}(z/T)$, since that is cheap (chapter 5). Each is about $T^2 \log C$. At $T =
-    1000$ and $C = 10$ that is 2.3 million, where the numbers of float32 are 0.25 apart; and the
-    result is to be 2. A higher $T$ makes the loss a better squared distance and the number that is
-    printed a worse one. So `nkd` trains at $T \le 100$.
+    The vermilion line turns near $T = 300$, where it is 1 % off, and at $T = 10{,}000$ the error is
+    more than ten times the value. Training computes the value as a difference of terms like
+    $T^2\,\mathrm{lse}(z/T)$, since that is cheap (chapter 5). Each is about $T^2 \log C$. At
+    $T = 1000$ and $C = 10$ that is 2.3 million, where the numbers of float32 are 0.25 apart; and
+    the result is to be 2. A higher $T$ makes the loss a better squared distance and the number that
+    is printed a worse one. So `nkd` trains at $T \le 100$.
 
     Two things are right far beyond. The gradient $T\,(q_T - p_T)$ subtracts numbers near $1/C$ and
     multiplies by $T$, not by $T^2$. And the value of `kl_divergence`, which is not for training,
@@ -294,7 +294,7 @@ def _():
 
 @app.function
 def limit_of_the_value(z, z_teacher):
-    """What T²·KL(p_T ‖ q_T), the mean over the rows, goes to when T goes to infinity.
+    """The limit of T²·KL(p_T ‖ q_T), the mean over the rows, for T → ∞.
 
     Args:
         z: the student's logits (B, C), any numbers.

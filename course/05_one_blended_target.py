@@ -13,11 +13,11 @@ with app.setup:
 
     from nkd.losses import DistillationLoss, distillation, distillation_loss, log_softmax, softmax
 
+    # Two directions at right angles, (3, 2), in which three centred logits can move.
     PLANE = np.array([[2, -1, -1], [0, np.sqrt(3), -np.sqrt(3)]]).T / np.sqrt(6)
-    """Two directions at right angles, (3, 2), in which three centred logits can move."""
 
+    # Where a triangle has the probability 1 of each class.
     CORNERS = np.array([[1, 0], [0, np.sqrt(3) / 2], [0, -np.sqrt(3) / 2]])
-    """Where a triangle has the probability 1 of each class."""
 
     SIZE = (11, 4.4)  # of the picture, in inches
 
@@ -90,10 +90,9 @@ def _():
     makes a good test. A value below 0 is a mistake, most often in $\kappa$.
 
     **Step 5: what the constant is for.** $\kappa$ is $-\alpha T^2$ times the entropy of $p_T$. The
-    gradient does not know it, and training goes the same way without it. But the value does not:
-    without $\kappa$ it is too large by up to $\alpha T^2 \log C$, and losses at two temperatures
-    cannot be compared. With $\kappa$, a student with $\alpha = 1$ that agrees with its teacher has
-    the loss 0.
+    gradient does not know it, and training goes the same way without it. But the value is then too
+    large, by up to $\alpha T^2 \log C$, and by another amount at each temperature. With $\kappa$, a
+    student with $\alpha = 1$ that agrees with its teacher has the loss 0.
 
     **Step 6: where the minimum is.** lse is convex, and a product is linear, so $L$ is convex: one
     valley. If $\alpha > 0$, all $t_c$ are positive, and the valley has a floor: one point (and its
@@ -299,21 +298,21 @@ def blended_target(y, z_teacher, alpha, T):
         T: temperature, a number above 0.
 
     Returns:
-        t (B, C), such that the loss of a row is
-        (1−α)·lse(z) + α·T²·lse(z/T) − Σ t·z + a number that does not depend on z.
+        t (B, C), such that the loss of a row is, up to a number without z,
+        (1−α)·lse(z) + α·T²·lse(z/T) − Σ t·z.
     """
     raise NotImplementedError
 
 
 @app.function
 def constant(y, z_teacher, alpha, T):
-    """That number, for each row: what is missing to (1−α)·CE(y, q) + α·T²·KL(p_T ‖ q_T).
+    """That number: what is missing to (1−α)·CE(y, q) + α·T²·KL(p_T ‖ q_T).
 
     Args:
         y, z_teacher, alpha, T: as for `blended_target`.
 
     Returns:
-        κ (B,).
+        κ (B,), one for each row.
     """
     raise NotImplementedError
 
@@ -706,10 +705,10 @@ def _():
     same formula, with the teacher's $p$ in place of the uniform distribution. So a smoothed label
     is what a teacher says that knows nothing; and a teacher is a smoothed label that differs from
     row to row. Is it this difference that helps, or that the target is not so sure? Yuan et al.
-    (2020) say it is mostly the second. They find that even a badly trained teacher improves a
-    student, conclude that a teacher is above all a regulariser, like label smoothing, and replace
-    it by a made-up one, which does about as well. A higher $T$ makes the teacher's answer more like
-    theirs: more nearly uniform.
+    (2020) say that the second counts as much as the first, or more. They find that even a badly
+    trained teacher improves a student, conclude that a teacher is to a large part a regulariser,
+    like label smoothing, and replace it by a made-up one, which does about as well. A higher $T$
+    makes any teacher's answer more like a made-up one: more nearly uniform.
 
     Here the smoothed labels are as sure as the teacher is on average: on the label they have the
     mean of what it gives to the label, and the rest is shared equally by the other classes. They
