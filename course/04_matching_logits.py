@@ -248,9 +248,9 @@ def _():
     as hard as in the limit, the last one about a third as hard. To come within 10 %, $T$ has to be
     28, nine times the spread of these logits.) Then switch to opposite pairs. The blue line falls
     twice as steeply, as step 7 says. But the green one keeps its slope: the *gradient's* next term
-    is $(\hat z_c^2 - \hat\zeta_c^2)/(2CT)$ less its mean over the classes, and no pairing makes
-    that vanish. Now take two classes. Why is the green line steep, too? (Both squares are equal to
-    their means.) Last, how near to the limit does the vermilion line ever get?
+    is $(\hat z_c^2 - \hat\zeta_c^2)/(2CT)$ less its mean over the classes, and opposite pairs do
+    not make it vanish. Now take two classes. Why is the green line steep, too? (Both squares are
+    equal to their means.) Last, how near to the limit does the vermilion line ever get?
 
     ## What float32 makes of it
 
