@@ -340,7 +340,8 @@ def called(function, y, z_teacher, alpha, T):
         raise Wrong(
             f"`{function.__name__}` should return one array. It returns {type(got).__name__}."
         )
-    return np.asarray(got)
+    got = np.asarray(got)
+    return got.astype(np.float64) if got.dtype.kind in "fiu" else got
 
 
 @app.function
@@ -458,6 +459,30 @@ def check_target(blended_target):
             "A soft label speaks of all classes. Here only its largest one counts.",
         ),
     )
+    expect_none(
+        got,
+        *(
+            (
+                hard + alpha * factor * np.eye(C)[z_teacher.argmax(axis=1)],
+                "Only the teacher's largest class counts. What it says of the others is lost.",
+            )
+            for factor in (1, T, T**2)
+        ),
+        *(
+            (
+                hard + alpha * factor * softmax(z_teacher.reshape(1, -1), T).reshape(B, C),
+                "Softmax goes over all rows at once: the probabilities of *each* row add up to 1.",
+            )
+            for factor in (1, T, T**2)
+        ),
+        *(
+            (
+                (1 - alpha) * softmax(y, tau) + soft,
+                "The label goes through a softmax. It is a row of probabilities already.",
+            )
+            for tau in (1, T)
+        ),
+    )
     hint = "`blended_target` is wrong at α = 0.3, T = 2.5."
     if got.shape == right.shape and got.dtype.kind in "fiu" and np.isfinite(got).all():
         parts = np.stack([y.ravel(), p.ravel()], axis=1)
@@ -506,7 +531,7 @@ def check_constant(constant):
     generator = np.random.default_rng(6)
     (B, C), alpha, T = (5, 4), 0.3, 2.5
     y, z_teacher = some_rows(generator, B, C)
-    got, (_, right) = called(constant, y, z_teacher, alpha, T), right_parts(y, z_teacher, alpha, T)
+    got, (t, right) = called(constant, y, z_teacher, alpha, T), right_parts(y, z_teacher, alpha, T)
     if got.shape == () or got.shape == (1,):
         raise Wrong(f"κ is one number. There should be one for each row, ({B},).")
     if got.shape == (B, 1):
@@ -600,10 +625,39 @@ def check_constant(constant):
             for sign in (1, -1)
         ),
         (np.zeros(B), "It is 0, but KL(p ‖ q) has a term without z."),
+        *(
+            (
+                sign * alpha * T**power * (np.exp(one) * other).sum(axis=1),
+                "Of p and log p, one is at T and the other at T = 1. Both belong to p_T.",
+            )
+            for one, other in ((log_p, log_p_1), (log_p_1, log_p))
+            for power in (0, 1, 2)
+            for sign in (1, -1)
+        ),
+        *(
+            (
+                sign * (each * np.log(each)).sum(axis=1),
+                "It is made of t. But κ was left over from KL, before label and teacher were "
+                "blended: only p_T is in it.",
+            )
+            for each in (t, t / t.sum(axis=1, keepdims=True))
+            for sign in (1, -1)
+        ),
+        *(
+            (
+                right + sign * (1 - alpha) * (y * log_p_1).sum(axis=1),
+                "It contains the cross-entropy of label and teacher. They meet nowhere in the "
+                "loss: each is compared with the student alone.",
+            )
+            for sign in (1, -1)
+        ),
+        *(
+            (np.full(B, number), "All rows have the same κ. Each row has its own entropy.")
+            for number in (right.sum(), right.mean(), np.ravel(got)[0])
+        ),
     )
     hint = "`constant` is wrong at α = 0.3, T = 2.5."
     if got.shape == right.shape and got.dtype.kind in "fiu" and np.isfinite(got).all():
-        t, _ = right_parts(y, z_teacher, alpha, T)
         blended, _ = values(z_teacher, y, z_teacher, alpha, T, t, got)
         hard = -(1 - alpha) * (y * log_p_1).sum(axis=1)
         hint += (
@@ -653,10 +707,11 @@ def check_constant(constant):
     z_teacher = np.array([[20.0, 0.0, 0.0], [0.0, 0.0, 18.0]])
     hint = (
         "For a very sure teacher κ is small, but not quite what you say. Something was added, or "
-        "cut off, to keep away from the logarithm of 0."
+        "cut off, to keep away from the logarithm of 0; or it was computed in float32."
     )
-    got = called(constant, y, z_teacher, 0.5, 1.0)
-    expect_close(got, right_parts(y, z_teacher, 0.5, 1.0)[1], hint)
+    for surer, tolerance in ((1.0, 1e-6), (1.5, 1e-3)):
+        got = called(constant, y, surer * z_teacher, 0.5, 1.0)
+        expect_close(got, right_parts(y, surer * z_teacher, 0.5, 1.0)[1], hint, tolerance)
 
 
 @app.function

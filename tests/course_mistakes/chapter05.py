@@ -84,6 +84,25 @@ def with_a_small_number(y, z_teacher, alpha, T):
     return alpha * T**2 * (p * np.log(p + 1e-9)).sum(axis=1)
 
 
+def cut_off(y, z_teacher, alpha, T):
+    p = softmax(z_teacher, T)
+    return alpha * T**2 * (p * np.log(p.clip(1e-12))).sum(axis=1)
+
+
+def logarithm_without_temperature(y, z_teacher, alpha, T):
+    return alpha * T**2 * (softmax(z_teacher, T) * log_softmax(z_teacher, 1)).sum(axis=1)
+
+
+def of_the_target(y, z_teacher, alpha, T):
+    t = right(y, z_teacher, alpha, T)
+    return (t * np.log(t)).sum(axis=1)
+
+
+def only_the_largest(y, z_teacher, alpha, T):
+    largest = np.eye(z_teacher.shape[1])[z_teacher.argmax(axis=1)]
+    return (1 - alpha) * y + alpha * T * largest
+
+
 MISTAKES = [
     ((without_T, right_constant), "A factor T is missing"),
     ((with_T_squared, right_constant), "T² is too much"),
@@ -99,4 +118,8 @@ MISTAKES = [
     ((right, one_number), "one for each row"),
     ((right, logarithm_of_zero), "is infinite if it is not taken with care"),
     ((right, with_a_small_number), "Something was added"),
+    ((right, cut_off), "cut off"),
+    ((right, logarithm_without_temperature), "one is at T and the other at T = 1"),
+    ((right, of_the_target), "It is made of t"),
+    ((only_the_largest, right_constant), "Only the teacher's largest class counts"),
 ]
