@@ -194,17 +194,29 @@ def check(log_softmax):
         "At T = 1 it is right, at T = 4 it is not: the logits are divided by T in both places "
         "where they occur.",
     )
-    for z in ([1000.0, 0.0], [-1000.0, -1001.0], [0.0, 200.0, -3e4]):
+    for z, T in (
+        ([1000.0, 0.0], 1.0),
+        ([-1000.0, -1001.0], 1.0),
+        ([0.0, 200.0, -3e4], 1.0),
+        ([1000.0, 990.0], 4.0),
+        ([1000.0, 999.0], 0.5),
+    ):
+        right = in_50_digits(z, T)
         with np.errstate(all="ignore"):
-            got = np.asarray(log_softmax(np.array(z)))
-        where = f"At the logits {z} the result is {got}; the truth is {in_50_digits(z, 1.0)}."
+            got = np.asarray(log_softmax(np.array(z), T))
+        where = f"At the logits {z} and T = {T:g} the result is {got}; the truth is {right}."
         if not np.isfinite(got).all():
             raise Wrong(
                 f"{where} An exponential overflows, or all of them underflow: subtract the row's "
-                "maximum first."
+                "maximum first." + (" From z/T, subtract that of z/T." if T != 1 else "")
             )
         hint = f"{where} Something was added, or cut off, to keep away from the infinite."
-        expect_close(got, in_50_digits(z, 1.0), hint, 1e-12)
+        expect_close(got, right, hint, 1e-12)
+    z = np.array([[1000.0, 0.0], [-1000.0, -1001.0]])
+    hint = f"Each of the rows {z.tolist()} is right alone, but not both together: each has its own "
+    hint += "maximum. Take it over the last axis, with `keepdims=True`."
+    with np.errstate(all="ignore"):
+        expect_close(log_softmax(z.copy()), [in_50_digits(row, 1.0) for row in z], hint, 1e-12)
     z = np.array([1e-3, 0.0, -1e-3])
     hint = "At T = 0.01 it is wrong: T may be smaller than 1, too."
     expect_close(log_softmax(z, 0.01), in_50_digits(z, 0.01), hint)

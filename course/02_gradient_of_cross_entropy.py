@@ -459,6 +459,9 @@ def check(cross_entropy):
         z, y = np.array([row]), np.eye(3)[[label]]
         where = f"At the logits {row} and the hard label {label}"
         expect_pair(called(cross_entropy, z, y), z, y, where)
+    z, y = np.array([[1000.0, 0.0, 3.0], [-1000.0, -1001.0, -1003.0]]), np.eye(3)[[1, 2]]
+    where = "With logits of 1,000 in one row and of -1,000 in another (each has its own maximum)"
+    expect_pair(called(cross_entropy, z, y), z, y, where)
     z, y = np.array([[3, 0, -2], [1, 1, 4]]), np.array([[0, 1, 0], [0, 0, 1]])
     where = "Where z and y are arrays of whole numbers, which can hold no fractions,"
     expect_pair(called(cross_entropy, z, y), z, y, where)

@@ -44,6 +44,13 @@ def clipped(z, y):
     return value, np.clip(dz, -0.1, 0.1)
 
 
+def one_maximum_for_all_rows(z, y):
+    u = z - z.max()
+    log_q = u - np.log(np.exp(u).sum(axis=1, keepdims=True))
+    with np.errstate(invalid="ignore"):
+        return -(y * log_q).sum(axis=1).mean(), (np.exp(log_q) - y) / len(z)
+
+
 MISTAKES = [
     ((without_the_mean_in_dz,), "dz lacks the 1/B"),
     ((mean_over_the_classes_too,), "mean over rows and classes"),
@@ -52,4 +59,5 @@ MISTAKES = [
     ((with_a_small_number,), "Something was added"),
     ((in_place,), "It changes its argument"),
     ((clipped,), "a central difference says"),
+    ((one_maximum_for_all_rows,), "each has its own maximum"),
 ]

@@ -103,6 +103,12 @@ def only_the_largest(y, z_teacher, alpha, T):
     return (1 - alpha) * y + alpha * T * largest
 
 
+def one_maximum_for_all_rows(y, z_teacher, alpha, T):
+    u = (z_teacher - z_teacher.max()) / T
+    log_p = u - np.log(np.exp(u).sum(axis=1, keepdims=True))
+    return alpha * T**2 * (np.exp(log_p) * log_p).sum(axis=1)
+
+
 MISTAKES = [
     ((without_T, right_constant), "A factor T is missing"),
     ((with_T_squared, right_constant), "T² is too much"),
@@ -122,4 +128,5 @@ MISTAKES = [
     ((right, logarithm_without_temperature), "one is at T and the other at T = 1"),
     ((right, of_the_target), "It is made of t"),
     ((only_the_largest, right_constant), "Only the teacher's largest class counts"),
+    ((right, one_maximum_for_all_rows), "is infinite if it is not taken with care"),
 ]
