@@ -574,13 +574,13 @@ def _():
     ## A famous claim, put to the test
 
     Zhao et al. found these two parts (*Decoupled Knowledge Distillation*, 2022). They report that
-    the second one carries what is useful: that a student learns about as much from the part about
-    the other classes alone as from both, and little or nothing from the part about the label alone.
-    The mechanism is that of the last paragraph: only the second part holds what a label does not
-    say. If this is so, students with both parts and with the second one make about equally few
-    errors, and those with the first one make more. But mind the 0 in step 2. In the paper the hard
-    loss teaches the label besides. Here $\alpha = 1$: with the second part alone, nothing pulls at
-    the label's own logit.
+    the second one carries what is useful: that, beside the hard loss, a student learns as much from
+    the part about the other classes alone as from both, while the part about the label alone helps
+    little or even harms. The mechanism is that of the last paragraph: only the second part holds
+    what a label does not say. If this is so, students with the second part alone make fewer errors
+    than those with the first alone. Mind the 0 in step 2: with the second part alone, no teacher
+    pulls at the label's own logit. The hard loss does, in the paper and here, where $\alpha =
+    \tfrac12$.
     """)
     return
 
