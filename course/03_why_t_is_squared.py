@@ -89,9 +89,10 @@ def _():
     \bigl(\hat\zeta_c^2 - m(\hat\zeta)\bigr)}{2\,C\,T} + O(T^{-2})
     $$
 
-    Beside the first term, the second one is about as large as a logit beside $2T$. A network that
-    has been trained for some time has logits of 10 and more. So at the $T = 4$ that people use,
-    nothing is settled, and the factor can be wrong in both directions.
+    Since $\hat z_c^2 - \hat\zeta_c^2$ is the difference times the sum, it makes the second term as
+    large beside the first one as $\hat z_c + \hat\zeta_c$ beside $2T$: a logit beside $T$. A
+    network that has been trained for some time has logits of 10 and more. So at the $T = 4$ that
+    people use, nothing is settled, and the factor can be wrong in both directions.
 
     *Too weak.* Give one class the logit $a$ and all others 0, with
     $\rho = e^{a/T}/(e^{a/T} + C - 1)$ for its probability, and let teacher and student differ a
