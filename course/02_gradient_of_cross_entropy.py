@@ -275,8 +275,9 @@ def _():
     one-sided difference keeps $\theta\phi''(0)/2$, which is far more.) Second, $f$ is rounded. In
     float64 its relative error is about $10^{-16}$, and the division by $2\theta$ makes it about
     $10^{-16}\,|f|/\theta$. A smaller $\theta$ mends the first error and worsens the second. Their
-    sum is least near $\theta = 10^{-5}$, where it is about $10^{-10}$. In float32 the least sum is
-    near $10^{-5}$, too much to tell a small mistake from rounding. So check gradients in float64.
+    sum is least near $\theta = 10^{-5}$, where it is about $3 \cdot 10^{-11}$. In float32 the least
+    sum is near $10^{-5}$, too much to tell a small mistake from rounding. So check gradients in
+    float64.
 
     Some mistakes cannot be seen this way:
 
