@@ -694,16 +694,14 @@ def check_constant(constant):
     hint = "From arrays in float32 κ is wrong."
     expect_close(got, right_parts(y, z_teacher, 0.5, 4.0)[1], hint, 1e-5)
     y = np.eye(3)[[2, 1]]
-    z_teacher = np.array([[1000.0, 0.0, -1000.0], [0.0, 7e4, 3.0]])
+    z_teacher = np.array([[1000.0, 999.0, -1000.0], [0.0, 7e4, 3.0]])
     hint = (
         "At a teacher's logits of 1,000 κ is wrong: a probability is 0 there, and its logarithm is "
         "infinite if it is not taken with care. Chapter 1 has the cure."
     )
-    got = called(constant, y, z_teacher, 0.5, 1.0)
-    if not (got.shape == (2,) and np.abs(got).max() < 1e-6):
-        raise Wrong(hint)
-    got = called(constant, y, z_teacher, 0.5, 400.0)
-    expect_close(got, right_parts(y, z_teacher, 0.5, 400.0)[1], hint)
+    for T in (1.0, 400.0):
+        got = called(constant, y, z_teacher, 0.5, T)
+        expect_close(got, right_parts(y, z_teacher, 0.5, T)[1], hint)
     z_teacher = np.array([[20.0, 0.0, 0.0], [0.0, 0.0, 18.0]])
     hint = (
         "For a very sure teacher κ is small, but not quite what you say. Something was added, or "

@@ -109,6 +109,12 @@ def one_maximum_for_all_rows(y, z_teacher, alpha, T):
     return alpha * T**2 * (np.exp(log_p) * log_p).sum(axis=1)
 
 
+def leaving_out_what_is_not_a_number(y, z_teacher, alpha, T):
+    p = np.exp(z_teacher / T)
+    p = p / p.sum(axis=1, keepdims=True)
+    return alpha * T**2 * np.nansum(p * np.log(p), axis=1)
+
+
 MISTAKES = [
     ((without_T, right_constant), "A factor T is missing"),
     ((with_T_squared, right_constant), "T² is too much"),
@@ -128,5 +134,6 @@ MISTAKES = [
     ((right, logarithm_without_temperature), "one is at T and the other at T = 1"),
     ((right, of_the_target), "It is made of t"),
     ((only_the_largest, right_constant), "Only the teacher's largest class counts"),
+    ((right, leaving_out_what_is_not_a_number), "is infinite if it is not taken with care"),
     ((right, one_maximum_for_all_rows), "is infinite if it is not taken with care"),
 ]
