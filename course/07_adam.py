@@ -95,7 +95,7 @@ def _():
 
     At $t = 1$ that is $-\eta\,g_1/(\lvert g_1\rvert + \varepsilon)$: a step of length $\eta$, for a
     steep weight as for a flat one. Later it is shorter than $\eta$ where gradients disagree, and
-    about $\eta$ where they agree.
+    about $\eta$ where they agree and are of one size.
 
     **Step 5: the factor cancels.** All $g$ get the factor $f$. Then $\hat m$ gets $f$, and $\hat v$
     gets $f^2$, whose root is $f$:
@@ -116,11 +116,12 @@ def _():
     changes*: $m$ and $v$ would hold gradients with the old factor and with the new one.
 
     **The price.** What makes Adam deaf to the size of the loss makes it deaf to the end of the
-    valley. Under gradient descent steps get shorter as the slope does. Adam's do so only where
-    gradients disagree, and not beyond measure: from gradients that are pure noise, $\hat m$ is
-    after some steps still $\sqrt{(1-\beta_1)/(1+\beta_1)} = 0.23$ times $\sqrt{\hat v}$, in the
-    root mean square. Trained on random batches, Adam never comes to rest by itself. So the rate has
-    to fall. Over $K$ steps, `nkd` lets it fall along a cosine,
+    valley. Under gradient descent steps get shorter as the slope does. Adam's do so as long as $v$
+    remembers larger gradients, and where gradients disagree. But $v$ forgets, and disagreement does
+    not shorten them beyond measure: from gradients that are pure noise, $\hat m$ is after some
+    steps still $\sqrt{(1-\beta_1)/(1+\beta_1)} = 0.23$ times $\sqrt{\hat v}$, in the root mean
+    square. Trained on random batches, Adam never comes to rest by itself. So the rate has to fall.
+    Over $K$ steps, `nkd` lets it fall along a cosine,
     $\eta_k = \tfrac12\eta\,\bigl(1 + \cos(\pi k/K)\bigr)$, to almost 0 (section 15).
     """)
     return
@@ -367,7 +368,7 @@ def wrong_steps(g, m, v, t, rate):
                 m_hat / ((np.sqrt(new_v) + epsilon) / np.sqrt(ones[1])),
                 "ε is added before the root of v is corrected, so it is corrected with it.",
             ),
-            (m_hat / root, "ε is missing."),
+            (m_hat / root, "ε is missing in the denominator."),
             *(
                 (m_hat / (root + other), f"ε is {other:g}. It should be 1e-8.")
                 for other in (1e-4, 1e-5, 1e-6, 1e-7, 1e-9, 1e-10, 1e-12)
@@ -461,9 +462,10 @@ def check_steps(adam_step):
         expect_none(signed, ours, wrongs)
         for one, other, (_, g, _, _, t, _) in zip(theirs, ours, given, strict=True):
             size = f"gradients of the size {np.abs(g).mean():.0e}"
+            worst = np.abs(one - other).argmax()
             hint = (
-                f"The new {name} is wrong at t = {t} with {size}: the first number is "
-                f"{one.flat[0]:.6g} and should be {other.flat[0]:.6g}."
+                f"The new {name} is wrong at t = {t} with {size}: where g is {g.flat[worst]:.6g}, "
+                f"it is {one.flat[worst]:.6g} and should be {other.flat[worst]:.6g}."
             )
             if not place:
                 hint += " m and v are right, so look at the corrections, ε, the root or the sign."
@@ -605,8 +607,8 @@ def _():
             "The second. After the first, $m$ has the new size in some 10 steps and $v$ in some "
             "1,000: for a while steps are up to 6.6 times as long as they should be. After the "
             "second, $v$ remembers the squares, 10,000 times too large, and forgets them by only "
-            "0.1 % per step. Steps are 95 times too short at first, and still 61 times after 1,000 "
-            "steps.",
+            "0.1 % per step. After 100 steps $m$ has the new size, and steps are 95 times too "
+            "short; after 1,000 they still are 61 times.",
         ),
     )
     return
