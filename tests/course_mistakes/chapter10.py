@@ -34,10 +34,16 @@ def the_other_way(a, b, confidence=0.95):
     return -high, -low
 
 
+def in_place(a, b, confidence=0.95):
+    a -= b
+    return always_95_percent(a, 0 * b)
+
+
 MISTAKES = [
     ((divided_by_n,), "ddof=1"),
     ((of_the_normal_distribution,), "normal distribution"),
     ((unpaired,), "They are pairs"),
     ((always_95_percent,), "use `confidence`"),
     ((the_other_way,), "interval of b − a"),
+    ((in_place,), "argument is changed"),
 ]
