@@ -80,7 +80,7 @@ def _():
     A network that tells digits apart, with 784 pixels, 16 hidden units and 10 classes, has 12,730
     weights and biases. Each needs its own derivative of the loss $L$. Moving one weight after the
     other and computing the loss anew takes 12,730 forward passes for one step. Backpropagation
-    takes the time of about two more, and gives all of them.
+    takes the time of about two more at most, and gives all of them.
 
     A **layer** has an input $x$ with $B$ rows, one for each image, and $I$ columns. It computes
 
@@ -147,7 +147,8 @@ def _():
     since nobody trains the images.
 
     **Step 6: the price.** A forward pass takes $B \cdot I \cdot O$ multiplications per layer, for
-    $xW$. $dW$ takes as many, and so does $dx$; $db$ and the mask hardly count.
+    $xW$. $dW$ takes as many, and so does $dx$; $db$ and the mask hardly count. In the network above
+    nearly all weights are in the first layer, which omits $dx$, so one more pass is enough.
 
     ## What the formulas say
 
@@ -157,10 +158,10 @@ def _():
     - *A unit can die.* If $h_{no} = 0$ for all rows $n$, its column of $dz$ is 0. So are its
       columns of $dW$ and $db$, and its row of the next layer's $dW$. Nothing reaches it any more:
       it stays as it is. (Adam's mean of older gradients still moves it for some steps.)
-    - *Equal units stay equal.* Two units that have the same weights, coming in and going out, get
-      the same gradients. So weights start at random, with variance $2/I$: then the sum over $I$
-      inputs, of which ReLU lets half of the mean square through, stays as large from layer to layer
-      (section 13).
+    - *Equal units stay equal.* Two units that have the same bias and the same weights, coming in
+      and going out, get the same gradients. So weights start at random, with variance $2/I$: then
+      the sum over $I$ inputs, of which ReLU lets half of the mean square through, stays as large
+      from layer to layer (section 13).
     """)
     return
 

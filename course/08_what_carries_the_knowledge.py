@@ -340,10 +340,13 @@ def say_what_is_wrong(got, z, y, T):
         )
     if like(rest - sure, others.max(axis=1) / T + np.log(C - 1) - label / T):
         raise Wrong("All others get the largest logit among them. Their sum has to stay.")
+    right, worst = np.abs(sure - wanted) < 1e-4, np.abs(sure - wanted).argmax()
+    why = "does a sum or a mean go over all rows, or is T missing in one of the places it belongs?"
+    if right.any():
+        why = "in other rows it is right. Was something added, or cut off, to keep away from 0?"
     raise Wrong(
-        f"The others are alike, but the label's probability is {np.exp(sure[0]):.4f} in the first "
-        f"row, where the teacher gives it {np.exp(wanted[0]):.4f} at T = {T:g}. Does a sum or a "
-        "mean of yours go over all rows, or is T missing in one of the places where it belongs?"
+        f"The others are alike, but where the teacher gives the label {np.exp(wanted[worst]):.4g} "
+        f"at T = {T:g}, yours give it {np.exp(sure[worst]):.4g}; {why}"
     )
 
 

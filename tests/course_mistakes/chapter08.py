@@ -50,6 +50,12 @@ def in_probabilities(z_teacher, y, T):
         return T * np.log(np.where(label, p, rest))
 
 
+def cut_off(z_teacher, y, T):
+    p = np.clip(softmax(z_teacher.astype(float), T), 1e-7, 1 - 1e-7)
+    p_y = p[np.arange(len(y)), y][:, None]
+    return T * np.log(np.where(is_label(p, y), p_y, (1 - p_y) / (p.shape[1] - 1)))
+
+
 def changed_in_place(z_teacher, y, T):
     label = is_label(z_teacher, y)
     others = z_teacher[~label].reshape(len(y), -1) / T
@@ -67,5 +73,6 @@ MISTAKES = [
     ((permuted,), "still says what it resembles"),
     ((label_smoothing,), "This is label smoothing"),
     ((in_probabilities,), "Stay with logarithms"),
+    ((cut_off,), "added, or cut off"),
     ((changed_in_place,), "An argument is changed"),
 ]
