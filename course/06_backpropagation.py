@@ -631,10 +631,11 @@ def _():
     with the teacher exist, and the gradient does not lead there.
 
     All that a student hears of its teacher is $dz$ in its last layer; steps 2 to 5 make the rest of
-    it, and of its own weights, its own mask and the images of the batch. It starts elsewhere, and
-    is led to weights that answer alike on training images, which need not answer alike elsewhere.
-    If the claim holds here, a Student disagrees with its teacher on more than half as many test
-    images as a network of this size that has never heard of it.
+    it, and of its own weights, its own mask and the images of the batch. It starts elsewhere.
+    Weights that answer alike on training images need not answer alike elsewhere; but the paper
+    finds that students do not even come to agree on all the images that they learn from. If the
+    claim holds here, a Student disagrees with its teacher on more than half as many test images as
+    a network of this size that has never heard of it.
     """)
     return
 
