@@ -22,14 +22,17 @@ body { max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 1.05rem/1.6 G
   color: #1a1a1a; background: #fff }
 h1, h2 { line-height: 1.2 }
 pre { overflow-x: auto; background: #f6f6f6; padding: 0.8rem; font-size: 0.85rem; line-height: 1.4 }
-code { font-size: 0.9em }
+code { font-size: 0.9em; overflow-wrap: anywhere } pre code { overflow-wrap: normal }
 details { border: 1px solid #ddd; border-radius: 4px; padding: 0.4rem 1rem; margin: 0.6rem 0 }
 summary { cursor: pointer }
 figure { margin: 1rem 0 } img { max-width: 100% } figcaption { font-size: 0.9rem; color: #555 }
 table { border-collapse: collapse; display: block; overflow-x: auto }
 td, th { border-bottom: 1px solid #ddd; padding: 0.2rem 0.7rem; text-align: left }
-math[display="block"] { overflow-x: auto; margin: 1rem 0 }
+math[display="block"] { overflow: auto hidden; margin: 0.6rem 0; padding: 0.4rem 0 }
+mtd[columnalign="right"] { text-align: -webkit-right; padding-right: 0 }
+mtd[columnalign="left"] { text-align: -webkit-left; padding-left: 0 }
 .paragraph { display: block; margin: 1rem 0 } li .paragraph, td .paragraph { margin: 0 }
+@media (max-width: 46rem) { .paragraph { overflow: auto hidden } }
 """
 
 
@@ -38,6 +41,7 @@ def formula(match: re.Match[str]) -> str:
     text = html.unescape(match[1])
     block = text.startswith("||[")
     latex = text[3:-3].strip().replace(r"\arg", r"\operatorname{arg}")
+    latex = latex.replace("{aligned}", "{align*}")  # which the converter knows
     return convert(latex, display="block" if block else "inline")
 
 
