@@ -38,7 +38,7 @@ def _():
     denominator are both multiplied by $e^{a/T}$, which cancels. So a network's ten logits hold only
     nine numbers that anybody can see.
 
-    **Step 2: T divides those differences.** For two classes, the ratio is
+    **Step 2: T divides those differences.** For any two classes, the ratio is
 
     $$
     \frac{q_{T,c}}{q_{T,k}} = e^{(z_c - z_k)/T}
@@ -54,14 +54,12 @@ def _():
 
 
 @app.function
-def picture(figure, T=4.0, digit=0):
+def picture(figure, T=4.0, digit=30):
     """A test image, and the Teacher's probabilities for it at T = 1 and at this T."""
     teacher = lesson.digits_teacher()
     image, bars = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1, 2.2)})
     z = teacher.outputs(teacher.test_inputs)[0]
-    row = np.argsort(-softmax(z, 4.0).min(axis=1))[
-        digit
-    ]  # the first digits are those of most doubt
+    row = np.argsort(softmax(z).max(axis=1))[digit]  # the first digits are those of most doubt
     image.imshow(lesson.digits().data.x_test[row].reshape(28, 28), cmap="gray_r")
     image.set(xticks=[], yticks=[], title=f"labelled {lesson.digits().data.y_test[row]}")
     classes = np.arange(10)
@@ -79,7 +77,7 @@ def _():
     temperature = mo.ui.slider(
         steps=[0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 20, 50], value=4, label="T", show_value=True
     )
-    digit = mo.ui.slider(0, 50, value=0, label="digit, those of most doubt first", show_value=True)
+    digit = mo.ui.slider(0, 50, value=30, label="digit, those of most doubt first", show_value=True)
     mo.hstack([temperature, digit], justify="start", gap=3)
     return digit, temperature
 
@@ -91,7 +89,7 @@ def _(digit, temperature):
         SIZE,
         "A handwritten digit, and bars of the Teacher's probabilities at T = 1 and at a higher T",
         {"T": temperature.value, "digit": digit.value},
-        [{"T": T, "digit": digit} for digit, T in ((0, 1), (0, 4), (0, 20), (5, 4))],
+        [{"T": T, "digit": digit} for digit, T in ((30, 1), (30, 4), (30, 20), (0, 4))],
     )
     return
 
