@@ -199,7 +199,8 @@ def picture(figure, rate=0.003, step=100, image=0, shown="dW"):
     middle.imshow(x[image].reshape(28, 28), cmap="gray_r")
     left.set_facecolor("#DDDDDD")
     left.set_title(
-        f"after {step} steps: {shown}\ntraining loss {loss:.2f}, {dead.sum()} units dead",
+        f"after {step} step{'s' * (step != 1)}: {shown}\n"
+        f"training loss {loss:.2f}, {dead.sum()} unit{'s' * (dead.sum() != 1)} dead",
         fontsize="medium",
     )
     own = -np.log(q[0, y[image]])
@@ -260,10 +261,12 @@ def _():
     images. Only $dx$, which is made of weights, is noise. Follow it from step 0 to step 1000.
 
     Then go to step 1 and raise the learning rate. At which rate does a single step kill half of the
-    units? Why? (At 0.01: 9 of 16 are dead. Adam's first step moves each weight by the learning
-    rate, whatever its gradient, which is a matter of chapter 7. Pixels are not negative, so in most
-    units nearly all weights go the same way. The pixels of an image add up to 264 on average, so at
-    the rate 0.01 its $z$ moves by up to 2.6; at the start the standard deviation of $z$ is 0.8.)
+    units? Why? (At 0.01: 9 of 16 are dead, and one was so before. Adam's first step moves each
+    weight by the learning rate, whatever its gradient, which is a matter of chapter 7. Pixels are
+    not negative, so the weights of a unit tend to go the same way: down, for more than four in five
+    of them, in each of the eight units that died. The pixels of an image add up to 264 on average,
+    so at the rate 0.01 its $z$ moves by up to 2.6; at the start the standard deviation of $z$ is
+    0.8.)
 
     Last, take the rate 0.03, step 1000 and image 0. The network gives the right digit, and not one
     pixel matters to it. (All its units are 0 for this image: the answer comes from the biases of
@@ -330,11 +333,11 @@ def dense_backward(dh, x, h, W, relu):
 
 @app.function
 def random_layer(B, I, O, relu, seed=0):
-    """dh, x, h, W and b of a layer; its first row has z = 0 in each unit."""
+    """dh, x, h, W and b of a layer; in its first row every second unit has z = 0."""
     generator = np.random.default_rng((B, I, O, seed))
     dh, x = generator.normal(size=(B, O)), generator.normal(size=(B, I))
     W, b = generator.normal(size=(I, O)), generator.normal(size=(1, O))
-    x[0], b[0, ::2] = 0, 0
+    x[0], b[0, 1::2] = 0, 0
     h = x @ W + b
     return dh, x, np.maximum(h, 0) if relu else h, W, b
 
@@ -392,6 +395,9 @@ def check_forward(dense_forward):
                     (x @ W.T + b, "W is transposed. Which of its axes is that of the inputs?"),
                     (W @ x + b, "The factors are in the wrong order: rows of x are examples."),
                     (x @ W + b.T, "Each row gets one bias. Each unit has its own: a column of z."),
+                    (x @ W + b[0, 0], "The first unit's bias goes to all units. Each has its own."),
+                    (x @ W + 2 * b, "The biases are added twice."),
+                    ((x @ W + b).T, "It is transposed: a row for each example, as in x."),
                     (x * W + b, "This multiplies number by number. A matrix product is asked for."),
                 )
             ),
@@ -399,11 +405,14 @@ def check_forward(dense_forward):
             (np.abs(z), "This is the absolute value. Negative numbers become 0."),
             (np.minimum(z, 0), "This keeps the negative numbers."),
             ((z > 0) * 1.0, "This is the derivative of the ReLU. Its value is asked for."),
+            (np.maximum(x, 0) @ W + b, "ReLU is applied to x. It comes last: it takes z."),
         ]
         for result, hint in wrong:
             if same(got, result) and not same(result, h):
                 raise Wrong(f"`dense_forward`, relu = {relu}: {hint}")
         hint = f"`dense_forward` is wrong for relu = {relu}. Compute one number of h by hand."
+        if relu and np.shape(got) == h.shape and same(np.where(z > 0, got, 0), h):
+            hint = "`dense_forward` is right where z is above 0. Everywhere else h has to be 0."
         expect_close(got, h, hint, 1e-5)
     for B, I, O in ((1, 1, 1), (5, 3, 2), (2, 7, 4), (1, 4, 3), (6, 1, 5)):
         for relu in (False, True):
@@ -443,6 +452,14 @@ def three(got, layer):
             hint = " There is one number for each unit, in a row, as in b: one axis is summed."
             if np.shape(array) == shape[1:]:
                 hint = " The numbers may be right, but b is a row: `keepdims=True`."
+            elif np.shape(array) == (len(dh), 1):
+                hint = (
+                    " This is a column. Each unit has one number, a sum over rows, the first axis."
+                )
+            elif np.shape(array) == W.shape:
+                hint = " If it is a matrix product, it may be dx or dW: db comes last."
+        elif np.shape(array) == (1, W.shape[1]):
+            hint = " It looks like db, which comes last."
         elif np.shape(array) == shape[::-1]:
             hint = " It is transposed."
         raise Wrong(
@@ -485,9 +502,11 @@ def masks(dh, x, h, W, relu):
 
 
 @app.function
-def products(name, dz, x, W):
+def products(name, dz, x, h, W):
     """What dx, dW or db may have been mistaken for, each with a hint; the right one first."""
     B, one = len(x), np.ones_like(dz)
+    divided = f"It is divided by {B}: by B, I or O. The mean over rows is in dh already."
+    times = f"It is multiplied by {B}: by B, I or O. The mean over rows stays in it."
     if name == "dx":
         return [
             (dz @ W.T, ""),
@@ -495,7 +514,13 @@ def products(name, dz, x, W):
             (W @ dz, "The factors are in the wrong order."),
             (W.T @ dz, "The factors are in the wrong order."),
             ((dz @ W.T).T, "It is transposed."),
-            (dz @ W.T / B, "It is divided by B. The mean over rows is in dh already."),
+            (dz @ W.T / B, divided),
+            (dz @ W.T * B, times),
+            (
+                (dz @ W.T) * (x > 0),
+                "The sign of x matters to it. A ReLU before this layer, whose output is x, is the "
+                "layer before's own: its backward pass looks after it.",
+            ),
             (-dz @ W.T, "The sign is wrong."),
             (W.T, "dz is missing."),
             (dz @ x.T, "The factor of x in z is W, not x."),
@@ -504,7 +529,10 @@ def products(name, dz, x, W):
     if name == "dW":
         return [
             (x.T @ dz, ""),
-            (x.T @ dz / B, "It is divided by B once more. The mean is in dh already."),
+            (x.T @ dz / B, divided),
+            (x.T @ dz * B, times),
+            (h.T @ dz, "The layer's output h stands where its input x belongs."),
+            (np.maximum(x, 0).T @ dz, "ReLU was applied to x. W was multiplied by x as it is."),
             (dz.T @ x, "It is transposed: the axes of W are inputs, then outputs."),
             (x @ dz, "x should be transposed. The sum goes over rows, the first axis of x."),
             (dz @ x, "The factors are in the wrong order."),
@@ -517,6 +545,7 @@ def products(name, dz, x, W):
     return [
         (dz.sum(axis=0, keepdims=True), ""),
         (dz.mean(axis=0, keepdims=True), "It is the mean over rows. The mean is in dh already."),
+        (dz.sum(axis=0, keepdims=True) * B, times),
         (dz.sum(axis=1)[None], "It is summed over units. Each unit has its own, a sum over rows."),
         (dz.mean(axis=1)[None], "It is a mean over units. Each unit has its own, a sum over rows."),
         (np.full((1, dz.shape[1]), dz.sum()), "It is summed over units, too. Each has its own."),
@@ -532,18 +561,21 @@ def check_backward(dense_forward, dense_backward):
     names = "dh", "x", "h", "W"
     for relu in (False, True):
         *layer, _ = random_layer(4, 4, 4, relu)
-        _, x, _, W = layer
+        _, x, h, W = layer
         got = three(called(dense_backward, names, *layer, relu), layer)
         for name, array, right in zip(
             ("dx", "dW", "db"), got, by_the_engine(*layer, relu), strict=True
         ):
             for dz, mask_hint in masks(*layer, relu):
-                for result, hint in products(name, dz, x, W):
+                for result, hint in products(name, dz, x, h, W):
                     if same(array, result) and not same(result, right):
                         raise Wrong(f"{name}, relu = {relu}: {' '.join((mask_hint, hint)).strip()}")
-            size = np.abs(array - right) > 1e-5 * np.abs(right).max() if array.size else 0
+            try:
+                off = ~(np.abs(array - right) <= 1e-5 * np.abs(right).max())
+            except TypeError:
+                raise Wrong(f"{name} holds something that is no number.") from None
             hint = (
-                f"{name} is wrong for relu = {relu}, in {np.sum(size)} of {right.size} numbers. "
+                f"{name} is wrong for relu = {relu}, in {off.sum()} of {right.size} numbers. "
                 "Write one of them as a sum over all paths to the loss."
             )
             if relu:
@@ -565,9 +597,9 @@ def check_backward(dense_forward, dense_backward):
     whole = np.array([[1, 0, -2], [3, 1, 1]]), np.array([[1, 2], [0, -1], [3, 1]])
     tiny = np.array([[1e-12]]), np.array([[1.0]])
     for x, W, dh, hint in (
-        (*whole, np.array([[0.5, -0.25], [0.125, 3]]), "x and W hold whole numbers and dh doesn't"),
         (*tiny, np.array([[2.0]]), "h is 1e-12: any number above 0 has passed the ReLU"),
-        (tiny[0] * 1e19, tiny[1], np.array([[2.0]]), "h is 10,000,000"),
+        (tiny[0] * 1e19, tiny[1], np.array([[2.0]]), "h is 10,000,000: a ReLU has no upper end"),
+        (*whole, np.array([[0.5, -0.25], [0.125, 3]]), "x and W hold whole numbers and dh doesn't"),
         (np.ones((3, 2)), -np.ones((2, 2)), np.ones((3, 2)), "all units are dead"),
     ):
         layer = dh, x, np.maximum(x @ W, 0), W

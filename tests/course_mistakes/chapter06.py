@@ -83,7 +83,42 @@ def for_whole_numbers(dh, x, h, W, relu):
     return dx.astype(x.dtype), dW.astype(W.dtype), db
 
 
+def with_the_output(dh, x, h, W, relu):
+    dx, _, db = backward(dh, x, h, W, relu)
+    return dx, h.T @ (dh * (h > 0) if relu else dh), db
+
+
+def with_the_mask_of_the_layer_before(dh, x, h, W, relu):
+    dx, dW, db = backward(dh, x, h, W, relu)
+    return dx * (x > 0), dW, db
+
+
+def in_another_order(dh, x, h, W, relu):
+    dx, dW, db = backward(dh, x, h, W, relu)
+    return dx, db, dW
+
+
+def summed_over_units(dh, x, h, W, relu):
+    dx, dW, _ = backward(dh, x, h, W, relu)
+    return dx, dW, (dh * (h > 0) if relu else dh).sum(axis=1, keepdims=True)
+
+
+def with_one_bias(x, W, b, relu):
+    return forward(x, W, b[0, 0], relu)
+
+
+def leaky(x, W, b, relu):
+    z = x @ W + b
+    return np.where(z > 0, z, 0.01 * z) if relu else z
+
+
 MISTAKES = [
+    ((with_one_bias, backward), "first unit's bias"),
+    ((leaky, backward), "right where z is above 0"),
+    ((forward, with_the_output), "dW, .* output h stands"),
+    ((forward, with_the_mask_of_the_layer_before), "dx, .* layer before's own"),
+    ((forward, in_another_order), "looks like db"),
+    ((forward, summed_over_units), "a column"),
     ((forward_without_relu, backward), "`relu` is ignored"),
     ((forward_with_transposed_weights, backward), "W is transposed"),
     ((biases_after_relu, backward), "biases come after the ReLU"),
@@ -92,7 +127,7 @@ MISTAKES = [
     ((forward, masked_by_not_negative), "never negative"),
     ((forward, without_a_mask), "ReLU is ignored"),
     ((forward, with_the_mean), "db, .* mean over rows"),
-    ((forward, weights_with_the_mean), "dW, .* divided by B"),
+    ((forward, weights_with_the_mean), "dW, .* divided by 4"),
     ((forward, flat_biases), "keepdims"),
     ((forward, not_transposed), "dx, .* W should be transposed"),
     ((forward, in_place), "changes its argument dh"),
