@@ -198,9 +198,9 @@ def _():
     $f = 4$, where $\eta f \kappa = 2$. At 4.2 it is lost.) Adam does not even notice 100: the paths
     are less than 0.00000001 apart.
 
-    Now leave $f$ at 100 and raise $\varepsilon$, until Adam's paths part. One of them hardly moves
-    away from where it was. Which one? (At $\varepsilon = 1$ that of the *larger* loss: step 5 above
-    says that it is the path of $L$ at $\varepsilon = 0.01$. A large $\varepsilon$ hurts where
+    Now leave $f$ at 100 and raise $\varepsilon$ to 1. Adam's paths part: one still ends by the
+    lowest point, the other is late. Which one? (That of $L$ is late. Step 5 above says that the
+    path of $100\,L$ is that of $L$ at $\varepsilon = 0.01$. A large $\varepsilon$ hurts where
     gradients are small.)
 
     Last, put $\varepsilon$ back, and $\eta$ at 0.01. At the start $w_2$ has five times the gradient
