@@ -107,8 +107,8 @@ def _():
     $$
 
     Distillation at $T = 1$ *is* training on a label, a blended one, and the minimum is at $q = t$.
-    At any other $T$ the two lse differ, $t$ adds up to $1 - \alpha + \alpha T$, and no single
-    cross-entropy equals the loss.
+    At any other $T$ the two lse differ; if $\alpha > 0$, $t$ adds up to $1 - \alpha + \alpha T$,
+    which is not 1, and no single cross-entropy of $q$ equals the loss.
 
     (For a regression this is so without any temperature: two squared errors are one squared error
     to $t = (1-\alpha)\,y + \alpha\,\sigma$, with the teacher's outputs $\sigma$, plus the constant
@@ -812,10 +812,11 @@ def _():
         (
             "Someone wants to save memory and stores $t$ divided by its sum, as probabilities, to "
             "train with plain cross-entropy. When is that the same, and what is lost otherwise?",
-            "At $T = 1$ it is the same. Otherwise the minimum of cross-entropy is at "
-            "$q = t/\\sum_c t_c$, while that of the loss is where $(1-\\alpha)\\,q + \\alpha T\\,"
-            "q_T = t$. With $\\alpha = 1$ the one is a student with $q = p_T$ at $T = 1$, far less "
-            "sure than its teacher; the other is a student with the teacher's logits.",
+            "At $T = 1$, or without a teacher, it is the same. Otherwise the minimum of "
+            "cross-entropy is at $q = t/\\sum_c t_c$, while that of the loss is where "
+            "$(1-\\alpha)\\,q + \\alpha T\\,q_T = t$. With $\\alpha = 1$ the one is a "
+            "student with $q = p_T$ at $T = 1$, far less sure than its teacher; the other "
+            "is a student with the teacher's logits.",
         ),
     )
     return
