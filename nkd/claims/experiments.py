@@ -86,7 +86,9 @@ def calibration(laboratory: Laboratory) -> Measured:
     found: dict[str, np.ndarray] = {}
     for name, jitter in (("as they are", 0), ("moved", plan.teacher.jitter)):
         settings = dataclasses.replace(plan.teacher, jitter=jitter)
-        training = laboratory.train(name, plan.teacher_units, runs, settings, held_out)
+        training = laboratory.train(
+            name.replace(" ", "-"), plan.teacher_units, runs, settings, held_out
+        )
         z_held_out = training.outputs(training.test_inputs).astype(float)
         z = training.outputs(inputs_of(data, data.x_test, backend=training.backend)).astype(float)
         T = fitted_temperatures(z_held_out, held_out.data.y_test)
