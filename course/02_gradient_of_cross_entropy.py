@@ -11,7 +11,7 @@ with app.setup:
     import lesson
     import marimo as mo
     import numpy as np
-    from lesson import Wrong, expect_close
+    from lesson import Wrong, expect_close, expect_none
 
     from nkd.losses import cross_entropy as engine_cross_entropy
     from nkd.losses import distillation_loss, kl_divergence, log_softmax, softmax
@@ -323,26 +323,11 @@ def cross_entropy(z, y):
 
 
 @app.function
-def expect_none(got, *wrong):
-    """Raise `Wrong` if this is one of the wrong results, each with a hint."""
-    for result, hint in wrong:
-        if np.shape(got) == np.shape(result) and np.allclose(got, result, 1e-6, 1e-12):
-            raise Wrong(hint)
-
-
-@app.function
 def called(cross_entropy, z, y):
     """What the reader's function returns, if it is a pair and has left its arguments alone."""
-    z_given, y_given = z.copy(), y.copy()
-    with np.errstate(all="ignore"):
-        pair = cross_entropy(z_given, y_given)
+    pair = lesson.called(cross_entropy, z, y)
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise Wrong("It should return two things, `value, dz`.")
-    if not (np.array_equal(z, z_given) and np.array_equal(y, y_given)):
-        raise Wrong(
-            "It changes its argument z or y. Whoever calls it needs them once more: work on a new "
-            "array."
-        )
     return pair
 
 

@@ -364,21 +364,6 @@ def by_the_engine(dh, x, h, W, relu):
 
 
 @app.function
-def called(function, names, *arguments):
-    """What the reader's function returns, if it has left its arguments alone."""
-    given = [np.array(each) for each in arguments]
-    with np.errstate(all="ignore"):
-        got = function(*given[:-1], bool(arguments[-1]))
-    for name, now, before in zip(names, given[:-1], arguments, strict=False):
-        if not np.array_equal(now, before):
-            raise Wrong(
-                f"`{function.__name__}` changes its argument {name}. Whoever calls it needs it "
-                "once more: work on a new array."
-            )
-    return got
-
-
-@app.function
 def same(got, wanted):
     """Whether two arrays agree, shapes included."""
     return np.shape(got) == np.shape(wanted) and np.allclose(got, wanted, 1e-5, 1e-8)
@@ -387,10 +372,9 @@ def same(got, wanted):
 @app.function
 def check_forward(dense_forward):
     """What is wrong with a layer's forward pass."""
-    names = "x", "W", "b"
     for relu in (False, True):
         _, x, h, W, b = random_layer(4, 4, 4, relu)
-        got, z = called(dense_forward, names, x, W, b, relu), x @ W + b
+        got, z = lesson.called(dense_forward, x, W, b, relu), x @ W + b
         if got is None:
             raise Wrong("`dense_forward` returns nothing.")
         if isinstance(got, tuple):
@@ -430,20 +414,20 @@ def check_forward(dense_forward):
             _, x, h, W, b = random_layer(B, I, O, relu)
             where = f"`dense_forward` is right for B = I = O = 4, but not for {B}, {I} and {O}"
             try:
-                got = called(dense_forward, names, x, W, b, relu)
+                got = lesson.called(dense_forward, x, W, b, relu)
             except ValueError as error:
                 raise Wrong(f"{where}: {error}.") from None
             expect_close(got, h, f"{where}, relu = {relu}. Is there a fixed number?", 1e-5)
     x, W = np.array([[1, 0, -2], [3, 1, 1]]), np.array([[1, 2], [0, -1], [3, 1]])
     b = np.array([[0.5, -0.25]])
     hint = "`dense_forward` is wrong if x and W hold whole numbers and b does not."
-    expect_close(called(dense_forward, names, x, W, b, False), x @ W + b, hint, 1e-5)
+    expect_close(lesson.called(dense_forward, x, W, b, False), x @ W + b, hint, 1e-5)
     hint = "`dense_forward` is wrong where z is 1e-12: any number above 0 passes a ReLU."
     x, W, b = np.full((1, 1), 1e-12), np.ones((1, 1)), np.zeros((1, 1))
-    expect_close(called(dense_forward, names, x, W, b, True), x, hint, 1e-5)
+    expect_close(lesson.called(dense_forward, x, W, b, True), x, hint, 1e-5)
     hint = "`dense_forward` is wrong where z is 10,000,000: a ReLU has no upper end."
     x = np.full((1, 1), 1e7)
-    expect_close(called(dense_forward, names, x, W, b, True), x, hint, 1e-5)
+    expect_close(lesson.called(dense_forward, x, W, b, True), x, hint, 1e-5)
 
 
 @app.function
@@ -569,11 +553,10 @@ def products(name, dz, x, h, W):
 @app.function
 def check_backward(dense_forward, dense_backward):
     """What is wrong with a layer's backward pass."""
-    names = "dh", "x", "h", "W"
     for relu in (False, True):
         *layer, _ = random_layer(4, 4, 4, relu)
         _, x, h, W = layer
-        got = three(called(dense_backward, names, *layer, relu), layer)
+        got = three(lesson.called(dense_backward, *layer, relu), layer)
         for name, array, right in zip(
             ("dx", "dW", "db"), got, by_the_engine(*layer, relu), strict=True
         ):
@@ -597,7 +580,7 @@ def check_backward(dense_forward, dense_backward):
             *layer, _ = random_layer(B, I, O, relu)
             where = f"`dense_backward` is right for B = I = O = 4, but not for {B}, {I} and {O}"
             try:
-                got = three(called(dense_backward, names, *layer, relu), layer)
+                got = three(lesson.called(dense_backward, *layer, relu), layer)
             except ValueError as error:
                 raise Wrong(f"{where}: {error}.") from None
             for name, array, right in zip(
@@ -614,7 +597,7 @@ def check_backward(dense_forward, dense_backward):
         (np.ones((3, 2)), -np.ones((2, 2)), np.ones((3, 2)), "all units are dead"),
     ):
         layer = dh, x, np.maximum(x @ W, 0), W
-        got = three(called(dense_backward, names, *layer, True), layer)
+        got = three(lesson.called(dense_backward, *layer, True), layer)
         for name, array, right in zip(
             ("dx", "dW", "db"), got, by_the_engine(*layer, True), strict=True
         ):

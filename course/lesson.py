@@ -157,6 +157,29 @@ def expect_close(got: Any, wanted: Any, hint: str, tolerance: float = 1e-6) -> N
         raise Wrong(hint)
 
 
+def expect_none(got: Any, *wrong: tuple[Any, str]) -> None:
+    """Raise `Wrong` if this is one of the wrong results, each with a hint."""
+    for result, hint in wrong:
+        if np.shape(got) == np.shape(result) and np.allclose(got, result, 1e-6, 1e-12):
+            raise Wrong(hint)
+
+
+def called(answer: Callable[..., Any], *arguments: Any) -> Any:
+    """What the reader's function returns; it is `Wrong` if it has changed one of its arguments."""
+    given = [each.copy() if isinstance(each, np.ndarray) else each for each in arguments]
+    with np.errstate(all="ignore"):
+        got = answer(*given)
+    for name, now, before in zip(
+        inspect.signature(answer).parameters, given, arguments, strict=False
+    ):
+        if not np.array_equal(now, before, equal_nan=True):
+            raise Wrong(
+                f"`{answer.__name__}` changes its argument {name}, which whoever calls it needs "
+                f"once more: `{name} -= 1` writes into it, `{name} = {name} - 1` does not."
+            )
+    return got
+
+
 def questions(*pairs: tuple[str, str]) -> mo.Html:
     """Questions, each with its answer folded away."""
     return mo.md("\n\n".join(folded(question, answer) for question, answer in pairs))

@@ -57,7 +57,7 @@ MISTAKES = [
     ((derivatives_by_the_probabilities,), "by the probabilities q"),
     ((labels_only,), "on its largest class"),
     ((with_a_small_number,), "Something was added"),
-    ((in_place,), "It changes its argument"),
+    ((in_place,), "changes its argument"),
     ((clipped,), "a central difference says"),
     ((one_maximum_for_all_rows,), "each has its own maximum"),
 ]
