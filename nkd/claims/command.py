@@ -130,7 +130,7 @@ def run(flags: Flags) -> None:
 
     records = {name: record for name in NAMES if (record := folder.record(name)) is not None}
     found = {
-        "dataset": problem.data.title,
+        "title": problem.data.title,
         "rows": len(problem.data.x_train),
         "repetitions": len(seeds),
         **common,
@@ -198,22 +198,24 @@ def rows_of(records: Mapping[str, Any]) -> list[tuple[Any, dict[str, str]]]:
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """The table of docs/claims.md for one data set."""
+    """The tables of docs/claims.md for one data set: the verdicts, and what they rest on."""
 
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cells)} |"
+    def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+        return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
 
     minutes = sum(record["seconds"] for record in found["claims"].values()) / 60
+    verdicts, grounds = [], []
+    for claim, cells in rows_of(found["claims"]):
+        told = cells["difference"], cells["interval"], f"**{cells['verdict']}**"
+        verdicts.append([str(claim.chapter), claim.name, f"{claim.text}.", *told])
+        grounds.append([claim.name, f"{claim.source}.", claim.compared, cells["beside"]])
     lines = [
-        f"{found['dataset']}, {found['rows']:,} training rows; {found['repetitions']} repetitions "
+        f"{found['title']}, {found['rows']:,} training rows; {found['repetitions']} repetitions "
         f"(seeds {found['seeds'][0]} to {found['seeds'][1]}); {minutes:.0f} minutes, "
         f"{found['machine']}, {found['date']}.",
         "",
-        line(["", "claim", "a − b", "difference", "interval", "verdict", "means"]),
-        line(["---"] * 7),
+        *table(["chapter", "name", "claim", "difference", "interval", "verdict"], verdicts),
+        "",
+        *table(["name", "source", "a − b", "means of what was measured"], grounds),
     ]
-    for claim, cells in rows_of(found["claims"]):
-        name = f"**{claim.name}**: {claim.text} ({claim.source})"
-        told = cells["difference"], cells["interval"], f"**{cells['verdict']}**", cells["beside"]
-        lines.append(line([str(claim.chapter), name, claim.compared, *told]))
     return "\n".join(lines) + "\n"
