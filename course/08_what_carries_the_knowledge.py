@@ -213,7 +213,8 @@ def _():
     **Try it.** Keep 50 rows and $\alpha = 1$, and raise $T$ from 1 to 16. At $T = 1$ no kind of
     targets is clearly better or worse than labels, and permuting the others does no clear harm, as
     step 2 lets one expect. Where does the harm begin, and how large does it become next to what the
-    Teacher gives? Then keep $T = 16$ and go from 20 rows to 400. The Teacher has less and less to
+    Teacher gives? (At $T = 4$: about 17 errors more, where the Teacher saves 13. At $T = 16$ it is
+    45 beside 22.) Then keep $T = 16$ and go from 20 rows to 400. The Teacher has less and less to
     give; the permuted targets take away about as much as before. So what a control loses does not
     measure what the teacher gave.
 
