@@ -12,7 +12,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,19 @@ def moving(
 GREEN, ORANGE, GREY = "#009E73", "#D55E00", "#999999"
 
 
+def returning(answer: Callable[..., Any]) -> Callable[..., Any]:
+    """The reader's function, which is told if it forgets its `return`."""
+
+    @wraps(answer)
+    def called(*arguments: Any, **settings: Any) -> Any:
+        got = answer(*arguments, **settings)
+        if got is None:
+            raise Wrong(f"`{answer.__name__}` returns nothing. Does it end with `return`?")
+        return got
+
+    return called
+
+
 def graded(check: Callable[..., str], *answers: Callable[..., Any]) -> mo.Html:
     """What a check says about the functions that the reader has written.
 
@@ -120,19 +133,23 @@ def graded(check: Callable[..., str], *answers: Callable[..., Any]) -> mo.Html:
     """
     stubs = ""
     try:
-        colour, text = GREEN, f"**Right.** {check(*answers)}"
+        colour, text = GREEN, f"**Right.** {check(*map(returning, answers))}"
     except NotImplementedError:
         colour = GREY
         names = " and ".join(f"`{answer.__name__}`" for answer in answers)
         text = (
-            f"**Not written yet.** Open this chapter with `marimo edit`, write {names}, and this "
-            "box says what is right or wrong with it. A solution is in `course/solutions/`."
+            "**Not written yet.** Open this chapter with `marimo edit`, run all its cells (the "
+            f"yellow button at the lower right), and write {names}. Each time you run what you "
+            "wrote, this box says what is right or wrong with it. A solution is in "
+            "`course/solutions/`."
         )
         stubs = "\n\n".join(map(listing, answers))
     except Wrong as wrong:
         colour, text = ORANGE, f"**Not right yet.** {wrong}"
     except Exception as error:  # noqa: BLE001 the reader's code may raise anything
-        colour, place = ORANGE, traceback.extract_tb(error.__traceback__)[-1]
+        colour, frames = ORANGE, traceback.extract_tb(error.__traceback__)
+        files = {inspect.getfile(answer) for answer in answers}
+        place = next((frame for frame in reversed(frames) if frame.filename in files), frames[-1])
         text = (
             f"**It raises** `{type(error).__name__}: {error}`, in line {place.lineno}: "
             f"`{place.line}`"
