@@ -78,7 +78,7 @@ def _():
         steps=[0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 20, 50], value=4, label="T", show_value=True
     )
     digit = mo.ui.slider(0, 50, value=30, label="digit, those of most doubt first", show_value=True)
-    mo.hstack([temperature, digit], justify="start", gap=3)
+    mo.hstack([temperature, digit], justify="start", gap=2, wrap=True)
     return digit, temperature
 
 

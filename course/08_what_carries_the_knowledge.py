@@ -187,7 +187,7 @@ def _():
     rows = mo.ui.slider(steps=[20, 50, 100, 200, 400], value=50, label="rows", show_value=True)
     alpha = mo.ui.slider(steps=[0.1, 0.25, 0.5, 0.75, 1.0], value=1.0, label="α", show_value=True)
     T = mo.ui.slider(steps=[1, 2, 4, 8, 16], value=4, label="T", show_value=True)
-    mo.hstack([rows, alpha, T], justify="start", gap=3)
+    mo.hstack([rows, alpha, T], justify="start", gap=2, wrap=True)
     return T, alpha, rows
 
 

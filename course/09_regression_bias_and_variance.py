@@ -188,8 +188,8 @@ def _():
     alpha = mo.ui.slider(0, 1, step=0.05, value=0.5, label="α", show_value=True)
     mo.vstack(
         [
-            mo.hstack([rows, omega, alpha], justify="start", gap=3),
-            mo.hstack([width, coefficients], justify="start", gap=3),
+            mo.hstack([rows, omega, alpha], justify="start", gap=2, wrap=True),
+            mo.hstack([width, coefficients], justify="start", gap=2, wrap=True),
         ]
     )
     return alpha, coefficients, omega, rows, width

@@ -162,8 +162,8 @@ def _():
     effect = mo.ui.slider(-2, 2, 0.25, value=0, label="true effect", show_value=True)
     mo.vstack(
         [
-            mo.hstack([teachers, pairs], justify="start", gap=3),
-            mo.hstack([spread, effect], justify="start", gap=3),
+            mo.hstack([teachers, pairs], justify="start", gap=2, wrap=True),
+            mo.hstack([spread, effect], justify="start", gap=2, wrap=True),
         ]
     )
     return effect, pairs, spread, teachers
