@@ -139,7 +139,7 @@ def graded(check: Callable[..., str], *answers: Callable[..., Any]) -> mo.Html:
         names = " and ".join(f"`{answer.__name__}`" for answer in answers)
         text = (
             "**Not written yet.** Open this chapter with `marimo edit`, run all its cells (the "
-            f"yellow button at the lower right), and write {names}. Each time you run what you "
+            f"yellow triangle at the lower right), and write {names}. Each time you run what you "
             "wrote, this box says what is right or wrong with it. A solution is in "
             "`course/solutions/`."
         )
