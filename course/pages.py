@@ -31,6 +31,7 @@ td, th { border-bottom: 1px solid #ddd; padding: 0.2rem 0.7rem; text-align: left
 math[display="block"] { overflow: auto hidden; margin: 0.6rem 0; padding: 0.4rem 0 }
 mtd[columnalign="right"] { text-align: -webkit-right; padding-right: 0 }
 mtd[columnalign="left"] { text-align: -webkit-left; padding-left: 0 }
+.whole { white-space: nowrap }
 .paragraph { display: block; margin: 1rem 0 } li .paragraph, td .paragraph { margin: 0 }
 @media (max-width: 46rem) { .paragraph { overflow: auto hidden } }
 """
@@ -49,7 +50,9 @@ def static(output: object) -> str:
     """What a cell shows, without what only a running notebook can do."""
     text = mo.as_html(output).text
     text = re.sub(r"<marimo-ui-element.*?</marimo-ui-element>", "", text, flags=re.S)
-    return re.sub(r"<marimo-tex[^>]*>(.*?)</marimo-tex>", formula, text, flags=re.S)
+    text = re.sub(r"<marimo-tex[^>]*>(.*?)</marimo-tex>", formula, text, flags=re.S)
+    inline = r'(<math [^>]*display="inline"[^>]*>(?:(?!</math>).)*</math>[,.;:?!)]+)'
+    return re.sub(inline, r'<span class="whole">\1</span>', text, flags=re.S)
 
 
 def page(name: str) -> str:
