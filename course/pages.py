@@ -43,7 +43,9 @@ def formula(match: re.Match[str]) -> str:
     block = text.startswith("||[")
     latex = text[3:-3].strip().replace(r"\arg", r"\operatorname{arg}")
     latex = latex.replace("{aligned}", "{align*}")  # which the converter knows
-    return convert(latex, display="block" if block else "inline")
+    shown = convert(latex, display="block" if block else "inline")
+    space = '<mspace width="0.167em" />'  # which the converter forgets around a logarithm
+    return shown.replace("<mi>log</mi>", f"<mrow>{space}<mi>log</mi>{space}</mrow>")
 
 
 def static(output: object) -> str:
