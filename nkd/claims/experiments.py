@@ -391,7 +391,7 @@ CLAIMS = [
         "What the teacher says about the other classes is what helps, not how sure it is",
         ZHAO,
         "Student of the part about the other classes alone, minus of the part about the label",
-        "Beside the labels, the first part alone does better than the second alone.",
+        "Beside the labels, the part about the other classes alone does better than the other.",
         other_classes,
     ),
     Claim(
