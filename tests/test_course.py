@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -91,11 +92,13 @@ def test_each_chapter_is_linked_from_the_mathematics_and_has_its_picture_there()
 
 def test_a_chapter_runs_as_a_script_with_its_solution_in_the_place_of_the_stub(tmp_path):
     """As a reader leaves it: the ninth, whose experiment is the shortest."""
+    course = tmp_path / "course"
+    course.mkdir()
     for name in ("lesson.py", "09_regression_bias_and_variance.py"):
-        (tmp_path / name).write_text((ROOT / "course" / name).read_text("utf-8"), "utf-8")
-    chapter = tmp_path / "09_regression_bias_and_variance.py"
-    (tmp_path.parent / "docs").mkdir(exist_ok=True)
-    (tmp_path.parent / "docs" / "mathematics.md").write_bytes(lesson.MATHEMATICS.read_bytes())
+        shutil.copy(ROOT / "course" / name, course)
+    chapter = course / name
+    (tmp_path / "docs").mkdir()
+    shutil.copy(lesson.MATHEMATICS, tmp_path / "docs")
     solved = chapter.read_text("utf-8").replace(
         "    raise NotImplementedError\n",
         "    from solution import risk as solved\n\n"
@@ -104,7 +107,7 @@ def test_a_chapter_runs_as_a_script_with_its_solution_in_the_place_of_the_stub(t
     )
     chapter.write_text(solved, "utf-8")
     solution = ROOT / "course" / "solutions" / chapter.name
-    (tmp_path / "solution.py").write_text(solution.read_text("utf-8"), "utf-8")
+    shutil.copy(solution, course / "solution.py")
     environment = {**os.environ, "NKD_DATA_DIR": ""}
     done = subprocess.run(
         [sys.executable, chapter], capture_output=True, text=True, env=environment
