@@ -48,7 +48,6 @@ import nkd
 from benchmarks.__main__ import machine
 from nkd import data
 from nkd.files import unzipped
-from nkd.hinton2015.command import claim
 from nkd.model import OWN_KEYS
 from nkd.own_table import MOST_UNPACKED, OwnTable, read
 from nkd.report.files import Folder
@@ -503,7 +502,7 @@ def use_configuration(path: Path) -> None:
     """Read the configuration in a folder of results."""
     folder = Folder(path.parent)
     folder.configuration()
-    claim(path.parent, CONFIGURED)
+    folder.claim(CONFIGURED)
 
 
 def compressed_seeds() -> tuple[Seed, ...]:
