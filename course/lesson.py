@@ -234,8 +234,9 @@ def claim(name: str, pressed: Any) -> mo.Html:
         for arm, values in measured.beside.items()
     )
     data = here.problem.data
+    where = claim.data or f"{len(data.x_train):,} rows of {data.title}"
     return mo.md(
-        f"{text}\n\n*What came out* on {len(data.x_train):,} rows of {data.title}, in "
+        f"{text}\n\n*What came out* on {where}, in "
         f"{time.perf_counter() - start:.0f} s: **{found}**, here and with so few repetitions. "
         "`docs/claims.md` has all claims at full strength.\n\n"
         f"| | mean, {claim.unit} | standard deviation |\n|---|---|---|\n{means}"

@@ -47,6 +47,7 @@ class Claim:
         expected: what one expects if the claim holds, and why.
         experiment: measures it.
         unit: of a and b.
+        data: what it is measured on, if not on the laboratory's data.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Claim:
     expected: str
     experiment: Callable[[Laboratory], Measured]
     unit: str = "test errors"
+    data: str = ""
 
 
 VERDICTS = {
@@ -471,6 +473,7 @@ CLAIMS = [
         "The Student's error is smaller.",
         bayes_teacher,
         "test RMSE",
+        "Friedman's problem",
     ),
     Claim(
         "bigger-teacher",
