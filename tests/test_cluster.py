@@ -130,6 +130,7 @@ def test_a_pass_has_a_part_for_each_worker_and_whole_arms_if_there_are_enough():
     assert [len(part) for part in work.divided(None, range(40), 5)] == [10] * 4
 
 
+@pytest.mark.slow
 def test_a_run_on_two_workers_leaves_the_files_of_one_process(tmp_path):
     flags = ["--dataset", "friedman", "--epochs", "3", "--seeds", "2", "--backend", "numpy"]
     words = [

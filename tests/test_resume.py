@@ -23,7 +23,7 @@ from nkd.report.files import CHECKPOINTS, Folder
 from nkd.training import Settings, Training
 from nkd.work import Kept, Work
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends signals")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="sends signals")]
 
 QUICK = ["--seeds", "2", "--checkpoint-every", "0"]
 FLAGS = {
