@@ -1,7 +1,6 @@
 """`nkd claims`: flags, what is still to be measured, the table."""
 
 import dataclasses
-import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -78,22 +77,18 @@ def run(flags: Flags) -> None:
     problem, plan = problem_of(flags.dataset, flags.data_dir or None)
 
     from nkd.report.files import CHECKPOINTS, Folder
-    from nkd.report.screen import Screen
+    from nkd.report.screen import Screen, table_of
 
     screen = Screen()
     folder = Folder(Path(flags.out.replace("<dataset>", flags.dataset)))
     checkpoints = Kept(folder.path / CHECKPOINTS, flags.checkpoint_every)
     seeds = range(flags.first_seed, flags.first_seed + flags.repetitions)
-    common = json.loads(
-        json.dumps(
-            {
-                "plan": dataclasses.asdict(plan),
-                "dataset": flags.dataset,
-                "backend": backend.name,
-                "seeds": [seeds.start, seeds.stop - 1],
-            }
-        )
-    )
+    common = {
+        "plan": dataclasses.asdict(plan),
+        "dataset": flags.dataset,
+        "backend": backend.name,
+        "seeds": [seeds.start, seeds.stop - 1],
+    }
     folder.claim(common)
     last = {"experiment": "claims", "flags": dataclasses.asdict(flags)}
     resolved = {"backend": backend.name, "out": str(folder.path)}
@@ -140,8 +135,6 @@ def run(flags: Flags) -> None:
     }
     folder.write_json("claims.json", found)
     folder.write("claims.md", markdown(found).encode())
-
-    from nkd.report.screen import table_of
 
     head = ["claim", "measured", "interval", "verdict"]
     rows = [

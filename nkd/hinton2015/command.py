@@ -200,6 +200,5 @@ def minutes(results: Mapping[int, Mapping[str, Any]]) -> str:
 
 
 def configuration(plan: Plan, data: Dataset, backend: Backend) -> dict[str, Any]:
-    """What all results in one folder have in common, as it reads back from JSON."""
-    content = {"plan": dataclasses.asdict(plan), "dataset": data.name, "backend": backend.name}
-    return json.loads(json.dumps(content))
+    """What all results in one folder have in common."""
+    return {"plan": dataclasses.asdict(plan), "dataset": data.name, "backend": backend.name}

@@ -243,7 +243,7 @@ class Folder:
             raise UserError(f"{path}: cannot be read; delete it to measure it anew") from None
 
     def claim(self, configured: Mapping[str, Any]) -> None:
-        """Refuse a folder with results of another configuration.
+        """Refuse a folder with results of another configuration, compared as JSON holds it.
 
         Raises:
             UserError: it has such results, or its configuration cannot be read.
@@ -251,6 +251,7 @@ class Folder:
         file = self.path / "configuration.json"
         if not file.exists():
             return
+        configured = json.loads(json.dumps(configured))
         try:
             there = json.loads(file.read_text("utf-8"))
             different = [name for name in configured if there[name] != configured[name]]
